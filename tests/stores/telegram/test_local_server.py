@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""A local Bot API server: files come from its disk, and are freed."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+
+from tests.contracts.store import StoreContract, make_document, read
+from tests.stores.telegram.support import a_world, end_world, make_world
+from tgsyncd.stores.telegram.check import Severity, check_telegram
+from tgsyncd.stores.telegram.files import LOCAL_FILE_KEPT_S
+
+
+class TestLocalServer(StoreContract):
+    """The contract, with absolute file_paths."""
+
+    deleted_cannot_be_opened = False
+
+    @pytest_twisted.async_yield_fixture
+    async def world(self, tmp_path):
+        world = await make_world(tmp_path, local=True)
+        yield world
+        await end_world(world)
+
+    @pytest.fixture
+    def store(self, world):
+        return world.store()
+
+
+@pytest_twisted.ensureDeferred
+async def test_larger_documents_are_possible(tmp_path):
+    """25 MB: the cloud would refuse to give them back."""
+    async with a_world(tmp_path, local=True) as world:
+        store = world.store()
+        path, label, data = make_document(tmp_path, 25_000_000)
+        ref = await store.put(path, label)
+        assert await read(store, ref) == data
+        assert world.emulator.calls("download") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_servers_copy_is_freed_after_reading(tmp_path):
+    """Some minutes after the last reader; read again, it is fetched again."""
+    async with a_world(tmp_path, local=True) as world:
+        store = world.store()
+        path, label, data = make_document(tmp_path)
+        ref = await store.put(path, label)
+        assert await read(store, ref) == data
+        paths = list(store._files._freeing)
+        assert len(paths) == 1
+        world.clock.advance(LOCAL_FILE_KEPT_S + 1)
+        assert store._files._freeing == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_doctor_warns(tmp_path):
+    """What is large can never be read through the cloud again."""
+    async with a_world(tmp_path, local=True, simulated=False) as world:
+        found = await check_telegram(world.settings, reactor=world.reactor, clock=world.clock)
+        assert [finding.severity for finding in found].count(Severity.WARNING) == 1
+        assert not [finding for finding in found if finding.severity is Severity.PROBLEM]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The command line: one module a verb, each a thin shell over the packages below."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Configuration: read once, validated whole, frozen."""

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""
+Write a video into the Jellyfin library, and take it out again.
+
+Every file is derived from the catalog and the store and may be rewritten at any time; every file is written
+whole or not at all (temporary name, fsync, rename, fsync of the folder), with an explicit mode, because a
+0077 umask hides a library from Jellyfin's user. A file that we did not write is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from twisted.internet.threads import deferToThreadPool
+
+from tgsyncd.durable import fsync_folder
+from tgsyncd.errors import PublishConflict, SpaceError, TgsyncdError
+from tgsyncd.ingest.names import publish_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from twisted.internet.interfaces import IReactorThreads
+
+    from tgsyncd.formats.jellyfin_names import LibraryKind
+    from tgsyncd.model import VideoId
+    from tgsyncd.ports import CatalogReader, CatalogWriter, LibraryNotifier
+
+__all__ = ["PublishSettings", "Publisher", "choose_base"]
+
+_T = TypeVar("_T")
+
+_NECESSARY = frozenset({".ass", ".srt", ".ssa", ".strm"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSettings:
+    """Where and how a library is published."""
+
+    root: Path
+    source_root: Path | None = None
+    """Folders below it are mirrored below ``root``; sources elsewhere are published in ``root`` itself."""
+    file_mode: int = 0o644
+    directory_mode: int = 0o755
+    group: str | None = None
+    names: Literal["mirror", "jellyfin"] = "mirror"
+    """``mirror`` keeps the source's names, ``jellyfin`` makes them those of Jellyfin's scheme."""
+    kind: LibraryKind = "mixed"
+    nfo: bool = False
+    """Write an ``.nfo`` where the source brings none."""
+    follow: bool = False
+    """A video whose source file has another name or place is published anew, under that name."""
+
+
+def choose_base(source: Path, settings: PublishSettings) -> Path:
+    """Return the path, without ending, under which a source file is published."""
+    folder = settings.root
+    if settings.source_root is not None and source.is_relative_to(settings.source_root):
+        for part in source.parent.relative_to(settings.source_root).parts:
+            folder /= publish_name(part)
+    return folder / publish_name(source.stem)
+
+
+class Publisher:
+    """Writes and removes the files of videos."""
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        writer: CatalogWriter,
+        reactor: IReactorThreads,
+        notifier: LibraryNotifier | None = None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._reactor = reactor
+        self._notifier = notifier
+        self._claims: dict[Path, VideoId] = {}
+
+    def base_of(self, video_id: VideoId, places: Sequence[Path], settings: PublishSettings) -> Path:
+        """
+        Return where the video is, or shall be, published.
+
+        A video that is published stays where it is: Jellyfin's item id is a hash of the path, so another
+        path is another item without its watch state. Of ``places`` (without ending, the best first) it is
+        the first that no other video holds; when all are held, the video_id goes behind the name.
+        The place is kept for it until ``publish`` has ended: two versions may be ready at once.
+        """
+        base = self._choose(video_id, places, settings)
+        self._claims[base] = video_id
+        return base
+
+    def _choose(self, video_id: VideoId, places: Sequence[Path], settings: PublishSettings) -> Path:
+        for path in self._reader.published_files(video_id):
+            now = Path(path.removesuffix(".strm"))
+            if path.endswith(".strm") and (not settings.follow or now in places):
+                return now
+        for base in places:
+            holder = self._claims.get(base) or self._reader.publisher_of(f"{base}.strm")
+            if holder in {None, video_id}:
+                return base
+        return places[0].with_name(publish_name(f"{places[0].name} [{video_id}]"))
+
+    async def publish(
+        self,
+        video_id: VideoId,
+        base: Path,
+        files: Mapping[str, bytes],
+        settings: PublishSettings,
+    ) -> Sequence[Path]:
+        """
+        Write ``files`` (ending to contents) under ``base``, the ``.strm`` last; return their paths.
+
+        Files of the video that are not among them any more are removed. An ``.nfo`` or picture that
+        somebody else put there is left alone: Jellyfin itself writes such when it is told to.
+
+        Raises:
+            PublishConflict: a ``.strm`` or subtitle stands there that tgsyncd did not write.
+            SpaceError: the disk is full.
+            TgsyncdError: the folder cannot be written.
+
+        """
+        try:
+            return await self._publish(video_id, base, files, settings)
+        finally:
+            self._claims.pop(base, None)
+
+    async def _publish(
+        self, video_id: VideoId, base: Path, files: Mapping[str, bytes], settings: PublishSettings
+    ) -> Sequence[Path]:
+        before = self._reader.published_files(video_id)
+        wanted = {f"{base}{ending}": data for ending, data in files.items()}
+        changed = []
+        for path in sorted(wanted, key=lambda path: path.endswith(".strm")):
+            digest = hashlib.sha256(wanted[path]).hexdigest()
+            if path not in before and self._is_foreign(video_id, Path(path)):
+                del wanted[path]
+                continue
+            # Noted first: after a kill in between, the file is known to be ours and is written again.
+            await self._writer.record_published_file(video_id, path, digest)
+            is_new = await self._in_thread(_write, Path(path), wanted[path], settings)
+            if is_new or before.get(path) != digest:
+                changed.append(Path(path))
+        removed = [path for path in before if path not in wanted]
+        for path in removed:
+            await self._remove(video_id, path)
+        await self._notify([Path(path) for path in removed], removed=True)
+        await self._notify(changed)
+        return [Path(path) for path in wanted]
+
+    async def rewrite(self, video_id: VideoId, path: Path, data: bytes, settings: PublishSettings) -> None:
+        """Write one file of the video again, with other contents. Raises SpaceError, TgsyncdError."""
+        await self._writer.record_published_file(video_id, str(path), hashlib.sha256(data).hexdigest())
+        await self._in_thread(_write, path, data, settings)
+        await self._notify([path])
+
+    async def withdraw(self, video_id: VideoId) -> Sequence[Path]:
+        """Remove all files of the video, the ``.strm`` first; return their paths."""
+        paths = sorted(self._reader.published_files(video_id), key=lambda path: not path.endswith(".strm"))
+        for path in paths:
+            await self._remove(video_id, path)
+        await self._notify([Path(path) for path in paths], removed=True)
+        return [Path(path) for path in paths]
+
+    async def _notify(self, paths: Sequence[Path], *, removed: bool = False) -> None:
+        if self._notifier is not None and paths:
+            await self._notifier.notify(paths, removed=removed)
+
+    def _is_foreign(self, video_id: VideoId, path: Path) -> bool:
+        """Tell whether somebody else's file stands there; refuse when it cannot be done without."""
+        if not path.exists() or self._reader.publisher_of(str(path)) == video_id:
+            return False
+        if path.suffix in _NECESSARY:
+            raise PublishConflict(
+                f"{path} exists and was not written by tgsyncd",
+                hint="move it away, or choose another publish folder",
+            )
+        return True
+
+    async def _remove(self, video_id: VideoId, path: str) -> None:
+        await self._in_thread(_remove, Path(path))
+        await self._writer.forget_published_file(video_id, path)
+
+    async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
+        try:
+            return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+        except OSError as error:
+            kind = SpaceError if error.errno in {28, 122} else TgsyncdError  # ENOSPC, EDQUOT
+            raise kind(
+                f"{error.filename or 'the publish folder'} cannot be written: {error.strerror}",
+                hint="give tgsyncd's user write rights there, and room",
+            ) from error
+
+
+def _write(path: Path, data: bytes, settings: PublishSettings) -> bool:
+    """Write a file; tell whether there was none."""
+    is_new = not path.exists()
+    _make_folder(path.parent, settings)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, settings.file_mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), settings.file_mode)
+            file.flush()
+            os.fsync(file.fileno())
+        if settings.group:
+            shutil.chown(temporary, group=settings.group)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+    return is_new
+
+
+def _make_folder(folder: Path, settings: PublishSettings) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        new.chmod(settings.directory_mode)
+        if settings.group:
+            shutil.chown(new, group=settings.group)
+        fsync_folder(new.parent)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        fsync_folder(path.parent)

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""The HTTP server: which route goes where, and the routes that are not playback (Klein)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from klein import Klein
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException
+
+from tgsyncd.errors import NotFound, Refused, TgsyncdError
+from tgsyncd.formats import hls
+from tgsyncd.model import VideoId
+from tgsyncd.playback import access, answers, pages, reports
+from tgsyncd.playback.answers import NO_CACHE, Representation
+from tgsyncd.playback.bodies import sliced
+from tgsyncd.playback.resources import Playback
+from tgsyncd.playback.settings import AuthMode
+from tgsyncd.playback.site import ServerSite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+    from twisted.web.server import Request
+
+    from tgsyncd.model import Video
+    from tgsyncd.playback.engine import Engine
+    from tgsyncd.playback.settings import Actions, ServerSettings
+    from tgsyncd.ports import CatalogReader
+
+
+def build_site(
+    *,
+    reactor: IReactorTime,
+    reader: CatalogReader,
+    engine: Engine,
+    settings: ServerSettings,
+    actions: Actions,
+) -> ServerSite:
+    """Build the server's site, to be listened with. Routes: docs/http.md."""
+    playback = Playback(reactor=reactor, reader=reader, engine=engine, settings=settings)
+    api = Api(reader=reader, playback=playback, settings=settings, actions=actions)
+    return ServerSite(Root(playback, api, settings), settings=settings, reactor=reactor)
+
+
+class Root(Resource):
+    """Checks the Host, and sends each request where it belongs."""
+
+    isLeaf = True  # noqa: N815 (Twisted's name)
+    _log = Logger()
+
+    def __init__(self, playback: Playback, api: Api, settings: ServerSettings) -> None:
+        super().__init__()
+        self._playback = playback
+        self._api = api.app.resource()
+        self._names = access.allowed_names(settings.public_urls, settings.allowed_hosts)
+        self._assets = pages.load_assets()
+        self._play_page = pages.load_play_page()
+
+    def render(self, request: Request) -> Any:
+        """Answer a request."""
+        answers.set_common_headers(request)
+        trouble = self._host_trouble(request)
+        if trouble:
+            self._playback.refuse(request, *trouble)
+            return NOT_DONE_YET
+        url = hls.parse_path(request.path)
+        if url is None and not self._is_public(request.path):
+            return self._api.render(request)
+        answers.set_cors_headers(request)
+        if request.method == b"OPTIONS":
+            answers.send_preflight(request)
+        elif request.method not in answers.READING_METHODS:
+            answers.set_headers(request, {"Allow": answers.PLAYBACK_METHODS})
+            self._playback.refuse(request, 405, "only GET, HEAD and OPTIONS here")
+        else:
+            self._read(request, url)
+        return NOT_DONE_YET
+
+    def _host_trouble(self, request: Request) -> tuple[int, str] | None:
+        hosts = request.requestHeaders.getRawHeaders("Host") or []
+        if not hosts and request.clientproto == b"HTTP/1.0":
+            return None  # no browser, so nobody to be fooled by rebound DNS
+        if len(hosts) != 1 or access.parse_host(hosts[0]) is None:
+            return 400, "one valid Host header, please"
+        if not access.host_is_allowed(hosts[0], self._names):
+            return 421, "this server does not answer to that name (server.public_urls, allowed_hosts)"
+        return None
+
+    def _is_public(self, path: bytes) -> bool:
+        return path == b"/test-jellyfin.m3u8" or path.decode("latin-1") in self._assets
+
+    def _read(self, request: Request, url: hls.PlaybackUrl | hls.Malformed | None) -> None:
+        try:
+            if url is None:
+                self._send_public(request)
+            elif isinstance(url, hls.Malformed):
+                self._playback.refuse(request, 400, url.reason)
+            elif isinstance(url.target, hls.PlayPage):
+                self._send_play_page(request, url)
+            else:
+                self._playback.answer(request, url)
+        except NotFound as error:
+            self._playback.refuse(request, 404, error.message)
+        except Refused as error:
+            self._playback.refuse(request, 403, error.message)
+        except Exception:  # noqa: BLE001 (the boundary: whatever it is, the player gets JSON, and late)
+            self._log.failure("a playback request failed")
+            self._playback.refuse(request, 500, "internal error; see the log")
+
+    def _send_public(self, request: Request) -> None:
+        asset = self._assets.get(request.path.decode("latin-1"))
+        if asset is None:
+            body = pages.render_test_playlist(self._playback.base_url(request))
+            self._playback.send_playlist(request, body, answers.etag_of(body))
+            return
+        representation = Representation(
+            size_bytes=len(asset.body),
+            etag=asset.etag,
+            content_type=asset.content_type,
+            cache_control=NO_CACHE,
+        )
+        wanted = answers.begin(request, representation)
+        if wanted is not None:
+            body = asset.body[wanted.start : wanted.stop]
+            self._playback.deliver(request, sliced(body), first_byte=b"", name="a static file")
+
+    def _send_play_page(self, request: Request, url: hls.PlaybackUrl) -> None:
+        video = self._playback.admit(url)
+        urls = self._playback.urls(video, self._playback.base_url(request), url.capability)
+        body = pages.render_play_page(
+            self._play_page,
+            video,
+            self._playback.current_renditions(video),
+            playlist_url=urls.get("playlist_url", ""),
+            stream_url=urls.get("stream_url", ""),
+            is_signed=url.capability is not None,
+        )
+        policy = {"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY}
+        answers.set_headers(request, policy)
+        answers.send_bytes(request, 200, body, content_type="text/html; charset=utf-8")
+
+
+class Unauthorized(Exception):
+    """The admin token is missing or wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("this needs the admin token: 'Authorization: Bearer <token>'")
+
+
+class BadRequest(Exception):
+    """The request names nothing possible."""
+
+
+class Api:
+    """Listing, deleting, debugging, health: JSON for people and machines."""
+
+    app: ClassVar[Klein] = Klein()
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reader: CatalogReader,
+        playback: Playback,
+        settings: ServerSettings,
+        actions: Actions,
+    ) -> None:
+        self._reader = reader
+        self._playback = playback
+        self._settings = settings
+        self._actions = actions
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: Request) -> bytes:
+        """Say that the process answers."""
+        return _json(request, {"status": "ok"})
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: Request) -> bytes:
+        """Say whether playback would work now."""
+        reasons = list(self._actions.not_ready())
+        if reasons:
+            return _json(request, {"status": "not ready", "reasons": reasons}, code=503)
+        return _json(request, {"status": "ready"})
+
+    @app.route("/videos", methods=["GET"])
+    def videos(self, request: Request) -> bytes:
+        """List all videos."""
+        self._check_may_look(request)
+        base_url = self._playback.base_url(request)
+        videos = self._reader.videos()
+        return _json(request, {"videos": [self._report(video, base_url) for video in videos]})
+
+    @app.route("/videos/<video_id>", methods=["GET"])
+    def video(self, request: Request, video_id: str) -> bytes:
+        """Show one video and its renditions."""
+        self._check_may_look(request)
+        video = self._find(video_id)
+        return _json(
+            request,
+            {
+                **self._report(video, self._playback.base_url(request)),
+                "renditions": [
+                    reports.report_rendition(item) for item in self._playback.current_renditions(video)
+                ],
+            },
+        )
+
+    @app.route("/videos/<video_id>", methods=["DELETE"])
+    async def delete_video(self, request: Request, video_id: str) -> bytes:
+        """Delete a video: published files, rows, documents."""
+        self._check_may_change(request)
+        video = self._find(video_id)
+        return _json(request, await self._actions.delete_video(video.video_id))
+
+    @app.route("/debug", methods=["GET"])
+    def debug(self, request: Request) -> bytes:
+        """Show status and statistics."""
+        self._check_may_look(request)
+        return _json(request, self._actions.debug())
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: Request) -> bytes:
+        """Show numbers for Prometheus."""
+        self._check_may_look(request)
+        body = self._actions.metrics()
+        answers.set_headers(
+            request,
+            {
+                "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
+                "Content-Length": str(len(body)),
+                "Cache-Control": NO_CACHE,
+            },
+        )
+        return body
+
+    @app.route("/debug/<video_id>", methods=["GET"])
+    def debug_video(self, request: Request, video_id: str) -> bytes:
+        """Show one video with its documents."""
+        self._check_may_look(request)
+        video = self._find(video_id)
+        return _json(
+            request,
+            {
+                **self._report(video, self._playback.base_url(request)),
+                "renditions": [
+                    {
+                        **reports.report_rendition(item),
+                        "documents": reports.report_documents(self._reader.documents(item.rendition_id)),
+                    }
+                    for item in self._playback.current_renditions(video)
+                ],
+            },
+        )
+
+    def _report(self, video: Video, base_url: str) -> dict[str, object]:
+        urls = self._playback.urls(video, base_url, self._playback.capability(video))
+        return reports.report_video(video, urls)
+
+    def _find(self, video_id: str) -> Video:
+        if not hls.is_video_id(video_id):
+            raise BadRequest("not a video_id: [a-z0-9][a-z0-9._-]{0,99}")
+        video = self._reader.video(VideoId(video_id))
+        if video is None:
+            raise NotFound("no such video")
+        return video
+
+    # --- who may -------------------------------------------------------------------------------------
+
+    def _check_may_look(self, request: Request) -> None:
+        if self._settings.auth is AuthMode.SIGNED:
+            self._check_token(request)
+
+    def _check_may_change(self, request: Request) -> None:
+        """Refuse without the token, always: that a request comes from loopback proves nothing (proxies)."""
+        if self._settings.admin_token is None:
+            raise Refused(
+                "this server has no admin token, so it changes nothing over HTTP",
+                hint="set auth.admin_token_file, or use 'tgsyncd delete --video-id'",
+            )
+        self._check_token(request)
+
+    def _check_token(self, request: Request) -> None:
+        token = self._settings.admin_token
+        given = request.getHeader("Authorization")
+        if token is None or not access.bearer_matches(given, token):
+            raise Unauthorized
+
+    # --- errors --------------------------------------------------------------------------------------
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: Any, failure: Failure) -> bytes:
+        error = failure.value
+        if isinstance(error, HTTPException):
+            for name, value in error.get_headers():
+                if name.lower() == "allow":
+                    answers.set_headers(request, {"Allow": value})
+            return _json(request, {"error": error.name.lower()}, code=error.code or 500)
+        if isinstance(error, Unauthorized):
+            answers.set_headers(request, {"WWW-Authenticate": 'Bearer realm="tgsyncd"'})
+        code = next((code for kind, code in _ERROR_CODES if isinstance(error, kind)), None)
+        if code is None:
+            self._log.failure("an API request failed", failure=failure)
+            return _json(request, {"error": "internal error; see the log"}, code=500)
+        return _json(request, {"error": str(error)}, code=code)
+
+
+_ERROR_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (BadRequest, 400),
+    (Unauthorized, 401),
+    (Refused, 403),
+    (NotFound, 404),
+    (TgsyncdError, 500),
+)
+
+
+def _json(request: Request, value: Mapping[str, object], *, code: int = 200) -> bytes:
+    body = json.dumps(value, ensure_ascii=False, indent=2, default=str).encode() + b"\n"
+    request.setResponseCode(code)
+    answers.set_headers(
+        request,
+        {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Cache-Control": NO_CACHE,
+        },
+    )
+    return body

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""
+Bodies on their way to a client: back-pressure, the early first byte, verification, the last resort.
+
+A player takes any 4xx or 5xx on a segment as the end of direct play. So once a segment is known to exist,
+its answer is 200 or 206, and either complete or aborted (docs/players.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tgsyncd.errors import DocumentCorrupt, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+    from twisted.web.server import Request
+
+_log = Logger()
+
+CHUNK_BYTES = 256 * 1024
+
+UNSENT_BYTES = 64 * 1024
+"""What stands in the kernel's buffer beyond what is on its way: enough for 1 Gbit/s, at half a ms a turn."""
+
+
+@implementer(IPushProducer)
+class Outlet:
+    """
+    The way to one client: says when it takes no more.
+
+    Twisted asks to pause at 64 KiB of unsent bytes, so a client holds at most that and one chunk (256 KiB).
+    A client that reads slowly, or not at all, is waited for without limit: a paused player and ffmpeg's early
+    request for the next segment look just like that.
+    """
+
+    def __init__(self, request: Request) -> None:
+        _limit_unsent(request)
+        self._request = request
+        self._is_paused = False
+        self._waiting: Deferred[None] | None = None
+        request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
+
+    def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
+        """Stop writing until resumed."""
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
+        """Go on writing. May come without a pause before."""
+        self._is_paused = False
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def stopProducing(self) -> None:  # noqa: N802 (Twisted's name)
+        """Do nothing: the end of the connection is told by ``notifyFinish``."""
+
+    async def write(self, data: bytes) -> None:
+        """Write, then wait until the client has taken it."""
+        self._request.write(data)
+        if self._is_paused:
+            self._waiting = Deferred()
+            await self._waiting
+
+    def close(self) -> None:
+        """End the answer."""
+        self._request.unregisterProducer()
+        self._request.finish()
+
+    def abort(self) -> None:
+        """Reset the connection, so that no client takes what it has for the whole."""
+        self._request.unregisterProducer()
+        transport: Any = self._request.channel.transport
+        if transport is not None:
+            transport.abortConnection()
+
+
+def _limit_unsent(request: Request) -> None:
+    """
+    Have the kernel take little more than it can send.
+
+    By default it takes up to 4 MB for each client (net.ipv4.tcp_wmem), whether they are read or not: a
+    probe would seem to have taken more than it reads, and a slow reader would cost 4 MB.
+    """
+    transport: Any = request.channel.transport if request.channel else None
+    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+    if isinstance(handle, socket.socket) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def deliver(
+    request: Request,
+    chunks: AsyncGenerator[bytes, None],
+    *,
+    first_byte: bytes,
+    name: str,
+    reactor: IReactorTime,
+    abort_delay_s: float,
+) -> None:
+    """
+    Send the chunks as the body, whose headers are set; return at once.
+
+    ``first_byte`` (or nothing) is known without asking the store, and goes out with the headers: hls.js gives
+    up when no byte of the body came within 10 s. ``name`` is for the log. A client that goes away cancels.
+    """
+    outlet = Outlet(request)
+    pumping = Deferred.fromCoroutine(_pump(outlet, chunks, first_byte))
+    gone = request.notifyFinish()
+    gone.addErrback(lambda _: pumping.cancel())
+
+    def failed(failure: Failure) -> Deferred[None] | None:
+        if failure.check(CancelledError):
+            return None
+        if failure.check(StoreError):
+            _log.error("{name} broken off: {error}", name=name, error=failure.value)
+        else:
+            _log.failure("{name} broken off", failure=failure, name=name)
+        # The wait is for ffmpeg and hls.js, which ask again at once.
+        aborting = deferLater(reactor, abort_delay_s, outlet.abort)
+        # Not an errback: the one before has made a success of it.
+        gone.addBoth(lambda _: aborting.cancel())
+        return aborting.addErrback(_ignore_cancellation)
+
+    pumping.addErrback(failed)
+
+
+def _ignore_cancellation(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
+async def _pump(outlet: Outlet, chunks: AsyncGenerator[bytes, None], first_byte: bytes) -> None:
+    try:
+        if first_byte:
+            await outlet.write(first_byte)
+        async for chunk in chunks:
+            data = chunk
+            if first_byte:
+                if not chunk.startswith(first_byte):
+                    raise DocumentCorrupt(f"the first byte is {chunk[:1].hex()}, not {first_byte.hex()}")
+                data, first_byte = chunk[1:], b""
+            await outlet.write(data)
+    finally:
+        await chunks.aclose()
+    outlet.close()
+
+
+async def verified(
+    chunks: AsyncGenerator[bytes, None], *, size_bytes: int, sha256: str
+) -> AsyncGenerator[bytes, None]:
+    """
+    Pass on the chunks, but the last one only when all of them match the sha256.
+
+    Raises
+        DocumentCorrupt.
+    """
+    digest, passed = hashlib.sha256(), 0
+    try:
+        async for chunk in chunks:
+            digest.update(chunk)
+            passed += len(chunk)
+            if passed >= size_bytes and digest.hexdigest() != sha256:
+                raise DocumentCorrupt("what the store sent is not what was stored (sha256 differs)")
+            yield chunk
+    finally:
+        await chunks.aclose()
+
+
+async def sliced(body: bytes) -> AsyncGenerator[bytes, None]:
+    """Yield a body that is in memory."""
+    for start in range(0, len(body), CHUNK_BYTES):
+        yield body[start : start + CHUNK_BYTES]

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: MIT
+"""
+Streams through the cache: memory, then disk, then one fetch for everybody who asks.
+
+Everything is kept and verified by piece, which is a segment. What is read is taken from wherever it is at
+that moment: a slow reader holds one chunk, not the segment, and goes on from disk when the memory was needed
+for something else.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from tgsyncd.errors import StoreUnavailable
+from tgsyncd.playback.ahead import ReadAhead
+from tgsyncd.playback.bodies import verified
+from tgsyncd.playback.counters import Counters, Uses
+from tgsyncd.playback.fetches import Fetches
+from tgsyncd.playback.heads import FirstDocuments, Heads
+from tgsyncd.playback.memory import Memory
+from tgsyncd.playback.pieces import Layouts
+from tgsyncd.playback.policy import PROBE_S, Kept, is_beyond_head, order_evictions
+from tgsyncd.playback.sessions import Sessions
+from tgsyncd.playback.shelf import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from tgsyncd.model import DocumentRef, Rendition
+    from tgsyncd.playback.counters import SegmentUse
+    from tgsyncd.playback.flight import Flight
+    from tgsyncd.playback.pieces import Layout, Piece
+    from tgsyncd.playback.sessions import Session
+    from tgsyncd.playback.shelf import InThread, Shelved
+    from tgsyncd.playback.upstream import Upstream
+    from tgsyncd.ports import CatalogReader, Clock
+
+    RecordUses = Callable[[Sequence[SegmentUse]], Coroutine[Deferred[Any], Any, None]]
+
+TICK_S = 60.0
+"""So often old segments leave the memory and counters go to the catalog."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """How much is kept, where, and for how long."""
+
+    folder: Path
+    memory_bytes: int = 100_000_000
+    disk_bytes: int = 2_000_000_000
+    heads_bytes: int = 5_000_000_000
+    memory_ttl_s: float = 300.0
+    """A segment leaves the memory so long after its last use."""
+    ahead_segments: int = 3
+
+
+class SegmentCache:
+    """Serves streams, and fetches from the store what is not here."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: CacheSettings,
+        *,
+        reader: CatalogReader,
+        upstream: Upstream,
+        reactor: IReactorTime,
+        clock: Clock,
+        in_thread: InThread,
+        ask_ahead: Callable[[DocumentRef], None],
+        record_uses: RecordUses,
+    ) -> None:
+        self._settings = settings
+        self._upstream = upstream
+        self._reactor = reactor
+        self._clock = clock
+        self._record_uses = record_uses
+        self._counters = Counters()
+        self._uses = Uses()
+        self._layouts = Layouts(reader)
+        self._sessions = Sessions()
+        self._memory = Memory(settings.memory_bytes)
+        self._disk = Shelf(
+            settings.folder / "segments",
+            limit_bytes=settings.disk_bytes,
+            clock=clock,
+            in_thread=in_thread,
+            choose_victims=self._choose_victims,
+        )
+        self._heads = Heads(
+            settings.folder / "heads", limit_bytes=settings.heads_bytes, clock=clock, in_thread=in_thread
+        )
+        self._first_documents = FirstDocuments(
+            settings.folder / "first", limit_bytes=settings.heads_bytes, clock=clock, in_thread=in_thread
+        )
+        upstream.first_documents = self._first_documents
+        self._fetches = Fetches(
+            upstream=upstream,
+            memory=self._memory,
+            disk=self._disk,
+            heads=self._heads,
+            counters=self._counters,
+            in_thread=in_thread,
+            now_s=reactor.seconds,
+        )
+        self._ahead = ReadAhead(
+            sessions=self._sessions,
+            layouts=self._layouts,
+            fetches=self._fetches,
+            memory=self._memory,
+            disk=self._disk,
+            upstream=upstream,
+            reactor=reactor,
+            max_depth=settings.ahead_segments,
+            ask_ahead=ask_ahead,
+        )
+        self._fetches.on_progress = self._ahead.plan_soon
+        self._fetches.is_wanted = self._ahead.is_wanted
+        self._tick: IDelayedCall | None = None
+
+    async def open(
+        self, rendition: Rendition, start: int, stop: int, viewer: str
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the stream's bytes ``[start, stop)``: ``Engine.open``."""
+        layout = self._layouts.of(rendition)
+        self._tick_later()
+        self._memory.begin_sending(self._playheads())
+        try:
+            for piece in layout.covering(start, stop):
+                first, last = max(start - piece.offset, 0), min(stop - piece.offset, piece.size_bytes)
+                session = self._note(layout, piece, viewer)
+                async with aclosing(self._serve(layout, piece, session, first, last)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                        self._counters.bytes_served += len(chunk)
+        finally:
+            self._memory.end_sending()
+
+    async def pin(self, rendition: Rendition) -> None:
+        """Have the beginning of a stream pinned. Raises what the store raises."""
+        layout = self._layouts.of(rendition)
+        for order in (-1, 0, 1):
+            piece = layout.segment(order)
+            if piece is not None and self._heads.length(piece):
+                await self._pin(layout, piece)
+        await self._upstream.forget_copies(rendition)
+
+    async def _pin(self, layout: Layout, piece: Piece) -> None:
+        file = await self._heads.open(piece)
+        if file is not None:
+            file.close()
+            return
+        flight = self._memory.get(piece.key)
+        if flight is None:
+            flight = self._begin(layout, piece)
+            if flight is None:
+                return  # no room in memory now; it is pinned when it is first played
+            flight.is_for_head = True
+        async with aclosing(flight.follow(0, 0, piece.size_bytes)) as chunks:
+            async for _ in chunks:
+                pass
+        await self._heads.keep(flight)
+
+    async def keep_first(self, path: Path, number: int, sha256: str) -> None:
+        """Copy a document that is being stored, if its stream's head will be cut off it."""
+        await self._first_documents.keep(path, number, sha256)
+
+    async def clean(self, used_before_s: float) -> tuple[int, int]:
+        """Remove segments from disk that were last used before this; return how many, and their bytes."""
+        await self._disk.ready()
+        names = self._disk.used_before(used_before_s)
+        return len(names), await self._disk.discard(names)
+
+    async def close(self) -> None:
+        """Give up what is under way, and tell the catalog what was counted."""
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
+        self._ahead.close()
+        self._fetches.on_progress = lambda: None
+        self._fetches.close()
+        await self._flush()
+
+    def report(self) -> dict[str, object]:
+        """Return status and statistics, for JSON."""
+        flights = list(self._memory)
+        self._counters.bytes_fetched = self._upstream.bytes_read
+        return {
+            **self._counters.report(),
+            "viewers": len(self._sessions.playing(self._reactor.seconds())),
+            "fetches_now": sum(not flight.is_landed for flight in flights),
+            "memory": {
+                "limit_bytes": self._memory.limit_bytes,
+                "used_bytes": self._memory.used_bytes,
+                "segments": len(flights),
+                "evictions": self._memory.evictions,
+            },
+            "disk": _report_shelf(self._disk),
+            "heads": _report_shelf(self._heads.shelf),
+        }
+
+    # --- serving -----------------------------------------------------------------------------------
+
+    async def _serve(
+        self, layout: Layout, piece: Piece, session: Session | None, position: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a part of a piece, from one source after the other."""
+        start, since_s, may_join_another = position, self._reactor.seconds(), True
+        while position < stop:
+            if is_beyond_head(piece.order, start, position):
+                await self._see_whether_it_plays(piece, session)
+            chunks = await self._pick(layout, piece, start, position, stop)
+            try:
+                async for chunk in chunks:
+                    position += len(chunk)
+                    yield chunk
+                    since_s, may_join_another = self._reactor.seconds(), True
+            except StoreUnavailable:
+                # The fetch had tried for long before this reader joined it; he has his own patience.
+                waited_s = self._reactor.seconds() - since_s
+                if not may_join_another or waited_s >= self._upstream.patience.budget_s:
+                    raise
+                may_join_another = False
+            finally:
+                await chunks.aclose()
+
+    async def _pick(
+        self, layout: Layout, piece: Piece, start: int, position: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """
+        Return the nearest source of the bytes ``[position, stop)``; it may end before ``stop``.
+
+        The reader has taken ``[start, position)`` already.
+        """
+        counters, is_first = self._counters, position == start
+        if not piece.key:
+            return self._upstream.open(layout.rendition, piece.offset + position, piece.offset + stop)
+        flight = self._memory.get(piece.key)
+        if flight is not None:
+            counters.hits += is_first and flight.is_landed
+            counters.joined += is_first and not flight.is_landed
+            return flight.follow(start, position, stop)
+        local = await self._open_local(piece, position, stop)
+        if local is not None:
+            counters.hits += is_first
+            return local
+        # Somebody else may have begun while the disk was looked at.
+        flight = self._memory.get(piece.key)
+        counters.joined += is_first and flight is not None
+        counters.misses += is_first and flight is None
+        flight = flight or self._begin(layout, piece, origin=position)
+        if flight is not None:
+            return flight.follow(start, position, stop)
+        counters.passed_by += 1
+        return self._pass_by(layout, piece, position, stop)
+
+    async def _open_local(self, piece: Piece, position: int, stop: int) -> AsyncGenerator[bytes, None] | None:
+        await self._disk.ready()
+        if piece.key in self._disk:
+            file = await self._disk.open(piece.key, piece.size_bytes, sha256=piece.sha256)
+            if file is not None:
+                return file.read(position, stop)
+        if position < self._heads.length(piece):
+            file = await self._heads.open(piece)
+            if file is not None:
+                return file.read(position, min(stop, self._heads.length(piece)))
+        return None
+
+    async def _pass_by(
+        self, layout: Layout, piece: Piece, position: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield bytes as the store sends them: the memory has no room for the piece."""
+        chunks = self._upstream.open(layout.rendition, piece.offset + position, piece.offset + stop)
+        if position == 0 and stop == piece.size_bytes and piece.sha256:
+            chunks = verified(chunks, size_bytes=stop, sha256=piece.sha256)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    def _begin(self, layout: Layout, piece: Piece, *, origin: int = 0, distance: int = 0) -> Flight | None:
+        return self._fetches.begin(
+            layout, piece, origin=origin, distance=distance, playheads=self._playheads()
+        )
+
+    # --- viewers -----------------------------------------------------------------------------------
+
+    def _note(self, layout: Layout, piece: Piece, viewer: str) -> Session | None:
+        """Note that a piece is asked for; return by which viewer."""
+        self._uses.note(layout, piece, self._clock.now_s())
+        if piece.order is None or piece.order < 0:
+            return None
+        session = self._sessions.note(layout.stream, piece.order, viewer, self._reactor.seconds())
+        if piece.order > 1:
+            session.is_playing = True
+        if session.is_playing:
+            self._ahead.plan_soon()
+        return session
+
+    async def _see_whether_it_plays(self, piece: Piece, session: Session | None) -> None:
+        """Wait until a probe would be gone, before anything is asked of the store for it."""
+        is_here = self._memory.get(piece.key) is not None or piece.key in self._disk
+        if not is_here and session is not None and not session.is_playing:
+            await deferLater(self._reactor, PROBE_S)
+            session.is_playing = True
+            self._ahead.plan_soon()
+
+    def _playheads(self) -> list[Any]:
+        return self._sessions.playheads(self._reactor.seconds())
+
+    # --- housekeeping ------------------------------------------------------------------------------
+
+    def _choose_victims(self, need_bytes: int, files: dict[str, Shelved]) -> Iterator[str]:
+        kept = [
+            Kept(
+                key=name,
+                stream=each.stream,
+                order=each.order,
+                size_bytes=each.size_bytes,
+                last_used_s=each.last_used_s,
+                is_read=True,
+            )
+            for name, each in files.items()
+        ]
+        for each, _ in order_evictions(kept, self._playheads()):
+            if need_bytes <= 0:
+                return
+            need_bytes -= each.size_bytes
+            yield each.key
+
+    def _tick_later(self) -> None:
+        if self._tick is None:
+            self._tick = self._reactor.callLater(TICK_S, self._run_tick)
+
+    def _run_tick(self) -> None:
+        self._tick = None
+        self._memory.sweep(self._reactor.seconds() - self._settings.memory_ttl_s)
+        if len(self._memory):
+            self._tick_later()
+        Deferred.fromCoroutine(self._flush())
+
+    async def _flush(self) -> None:
+        uses = self._uses.take()
+        if not uses:
+            return
+        try:
+            await self._record_uses(uses)
+        except Exception as error:  # noqa: BLE001 (statistics; what matters is said where it matters)
+            self._log.warn("what the cache counted was not recorded: {error}", error=error)
+
+
+def _report_shelf(shelf: Shelf) -> dict[str, object]:
+    return {
+        "limit_bytes": shelf.limit_bytes,
+        "used_bytes": shelf.used_bytes,
+        "files": len(shelf),
+        "evictions": shelf.evictions,
+    }

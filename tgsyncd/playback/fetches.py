@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""The fetches under way: begun once each, verified, kept; cancelled when nobody wants them any more."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tgsyncd.errors import DocumentCorrupt, StoreError
+from tgsyncd.playback.policy import shall_finish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from twisted.python.failure import Failure
+
+    from tgsyncd.playback.counters import Counters
+    from tgsyncd.playback.flight import Flight
+    from tgsyncd.playback.heads import Heads
+    from tgsyncd.playback.memory import Memory
+    from tgsyncd.playback.pieces import Layout, Piece
+    from tgsyncd.playback.policy import Playhead
+    from tgsyncd.playback.shelf import InThread, Shelf
+    from tgsyncd.playback.upstream import Upstream
+
+FETCH_TRIALS = 2
+"""A segment that does not match its sha256 is fetched once more."""
+
+
+class Fetches:
+    """
+    Begins fetches into the memory and looks after them.
+
+    ``on_progress`` is called when one has come half way, has landed or has ended: time to plan ahead.
+    ``is_wanted`` tells whether a viewer will ask for a flight's piece soon.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        memory: Memory,
+        disk: Shelf,
+        heads: Heads,
+        counters: Counters,
+        in_thread: InThread,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._upstream = upstream
+        self._memory = memory
+        self._disk = disk
+        self._heads = heads
+        self._counters = counters
+        self._in_thread = in_thread
+        self._now_s = now_s
+        self.on_progress: Callable[[], None] = lambda: None
+        self.is_wanted: Callable[[Flight], bool] = lambda _: False
+
+    def begin(
+        self,
+        layout: Layout,
+        piece: Piece,
+        *,
+        origin: int = 0,
+        distance: int = 0,
+        playheads: Collection[Playhead],
+    ) -> Flight | None:
+        """
+        Begin to fetch a piece, from the byte ``origin`` on, then what stands before it.
+
+        None when the memory has no room. ``distance`` 0 means that somebody waits for it.
+        """
+        flight = self._memory.admit(
+            piece, layout.stream, playheads=playheads, distance=distance, now_s=self._now_s()
+        )
+        if flight is None:
+            return None
+        flight.on_left = self._note_left
+        self._counters.fetches += 1
+        self._counters.fetches_ahead += distance > 0
+        work = Deferred.fromCoroutine(self._fly(layout, flight, origin))
+        flight.work = work.addErrback(self._report)
+        return flight
+
+    def cancel(self, flight: Flight) -> None:
+        """Give a flight up."""
+        self._memory.drop(flight)
+        self._counters.fetches_cancelled += 1
+        if flight.work is not None:
+            flight.work.cancel()
+
+    def shall_finish(self, flight: Flight) -> bool:
+        """Tell whether a flight without readers goes on."""
+        return shall_finish(
+            order=_order(flight),
+            filled_bytes=flight.filled_bytes,
+            size_bytes=flight.piece.size_bytes,
+            is_wanted_ahead=self.is_wanted(flight),
+        )
+
+    def close(self) -> None:
+        """Give everything up."""
+        for flight in self._memory:
+            if flight.is_landed:
+                self._memory.drop(flight)
+            else:
+                self.cancel(flight)
+
+    def _note_left(self, flight: Flight) -> None:
+        flight.last_used_s = self._now_s()
+        is_under_way = not (flight.readers or flight.is_landed or flight.is_dropped)
+        if is_under_way and not self.shall_finish(flight):
+            self.cancel(flight)
+
+    async def _fly(self, layout: Layout, flight: Flight, origin: int) -> None:
+        try:
+            await self._fetch_verified(layout, flight, origin)
+        except StoreError as error:
+            flight.fail(error)
+            self._memory.drop(flight)
+        except BaseException as error:
+            if flight.is_dropped:
+                return  # cancelled
+            flight.fail(StoreError(f"a fetch failed: {error}"))
+            self._memory.drop(flight)
+            raise
+        else:
+            flight.last_used_s = self._now_s()
+            flight.land()
+            self.on_progress()
+            await self._write_down(flight)
+        finally:
+            self.on_progress()
+
+    async def _fetch_verified(self, layout: Layout, flight: Flight, origin: int) -> None:
+        head = await self._heads.load(flight.piece)
+        for trial in range(FETCH_TRIALS):
+            if head and not trial:
+                flight.put(0, head)
+                origin = max(origin, len(head))
+            for start, stop in flight.missing(origin):
+                await self._fetch(layout, flight, start, stop)
+            if await self._is_right(flight):
+                return
+            self._counters.fetches_corrupt += 1
+            await self._heads.discard(flight.piece)
+            await self._upstream.forget_copies(layout.rendition)
+            flight.restart()
+            origin = 0
+        raise DocumentCorrupt("what the store sent is not what was stored (sha256 differs)")
+
+    async def _fetch(self, layout: Layout, flight: Flight, start: int, stop: int) -> None:
+        offset, half = flight.piece.offset, flight.piece.size_bytes // 2
+        async with aclosing(self._upstream.open(layout.rendition, offset + start, offset + stop)) as chunks:
+            async for chunk in chunks:
+                was_early = flight.filled_bytes < half
+                flight.put(start, chunk)
+                start += len(chunk)
+                if was_early and flight.filled_bytes >= half:
+                    self.on_progress()
+
+    async def _is_right(self, flight: Flight) -> bool:
+        piece = flight.piece
+        if not piece.sha256:
+            return True
+        digest: str = await self._in_thread(lambda: hashlib.sha256(flight.data).hexdigest())
+        return digest == piece.sha256
+
+    async def _write_down(self, flight: Flight) -> None:
+        """Bring a verified piece to disk. Its memory stays counted until that is done."""
+        flight.is_writing = True
+        try:
+            await self._heads.keep(flight)
+            if flight.piece.sha256 and not (flight.is_for_head or flight.is_dropped):
+                flight.is_spilled = await self._disk.write(
+                    flight.piece.key, flight.data, stream=flight.stream, order=_order(flight)
+                )
+        finally:
+            flight.is_writing = False
+
+    def _report(self, failure: Failure) -> None:
+        self._log.failure("A fetch failed", failure=failure)
+
+
+def _order(flight: Flight) -> int:
+    return flight.piece.order or 0

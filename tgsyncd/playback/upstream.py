@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""From a range of a stream to its bytes in the store: which documents hold it, and patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet import defer, task
+from twisted.logger import Logger
+
+from tgsyncd.errors import DocumentMissing, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from tgsyncd.model import Document, Rendition
+    from tgsyncd.playback.heads import FirstDocuments
+    from tgsyncd.ports import CatalogReader, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a reader is held while the store is in trouble."""
+
+    budget_s: float = 100.0
+    """Without a byte, before giving up: hls.js gives a segment 120 s (maxLoadTimeMs), first byte included."""
+    first_delay_s: float = 0.25
+    max_delay_s: float = 8.0
+    stall_s: float = 40.0
+    """A store that neither delivers nor fails for so long is asked again."""
+
+
+class Upstream:
+    """Reads streams from the store, each time anew."""
+
+    _log = Logger()
+
+    def __init__(
+        self, reader: CatalogReader, store: Store, reactor: IReactorTime, *, patience: Patience
+    ) -> None:
+        self.first_documents: FirstDocuments | None = None
+        """Where documents that were just stored may still be had."""
+        self.bytes_read = 0
+        """What came from the store."""
+        self._reader = reader
+        self._store = store
+        self._reactor = reactor
+        self.patience = patience
+
+    async def open(self, rendition: Rendition, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """
+        Yield the stream's bytes ``[start, stop)`` in order, in chunks of at most 256 KiB.
+
+        Nothing is read ahead of the consumer; ``aclose()`` frees everything. The chunks add up to exactly
+        ``stop - start`` bytes, or an error is raised. A store that does not answer for now is asked again,
+        from the byte reached, until the patience ends.
+
+        Raises
+            StoreUnavailable when the patience ended; DocumentMissing, DocumentCorrupt, StoreRefused at once.
+        """
+        position = start
+        for document in self.documents(rendition, start, stop):
+            if document.offset > position:
+                break
+            end = min(stop, document.end)
+            chunks = await self._pick(document, position - document.offset, end - document.offset)
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            finally:
+                await chunks.aclose()
+            position = end
+        if position < stop:
+            msg = f"{rendition.video_id}: no document holds byte {position} of {rendition.name}"
+            raise DocumentMissing(msg, hint="run 'tgsyncd check'")
+
+    def documents(self, rendition: Rendition, start: int, stop: int) -> list[Document]:
+        """Return the documents that hold any of these bytes."""
+        return list(self._reader.documents_covering(rendition.rendition_id, start, stop))
+
+    async def forget_copies(self, rendition: Rendition) -> None:
+        """Read everything from the store from now on: what came did not match."""
+        if self.first_documents is not None:
+            await self.first_documents.discard(self.documents(rendition, 0, rendition.stream_bytes))
+
+    async def _pick(self, document: Document, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        if self.first_documents is not None:
+            chunks = await self.first_documents.open(document, start, stop)
+            if chunks is not None:
+                return chunks
+        return self._read(document, start, stop)
+
+    async def _read(self, document: Document, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Read a part of one document, resuming at the byte reached."""
+        deadline: float | None = None
+        delay_s = self.patience.first_delay_s
+        while start < stop:
+            source = self._store.open(document.ref, start, stop)
+            try:
+                while start < stop:
+                    chunk = await self._next(source)
+                    start += len(chunk)
+                    self.bytes_read += len(chunk)
+                    deadline, delay_s = None, self.patience.first_delay_s
+                    yield chunk
+            except StoreUnavailable as error:
+                now = self._reactor.seconds()
+                deadline = now + self.patience.budget_s if deadline is None else deadline
+                wait_s = max(delay_s, error.retry_after_s or 0.0)
+                if now + wait_s > deadline:
+                    raise
+                self._log.warn(
+                    "the store does not answer for document {number}, asked again in {wait_s} s: {error}",
+                    number=document.number,
+                    wait_s=wait_s,
+                    error=error,
+                )
+                await source.aclose()
+                await task.deferLater(self._reactor, wait_s)
+                delay_s = min(delay_s * 2, self.patience.max_delay_s)
+            finally:
+                await source.aclose()
+
+    async def _next(self, source: AsyncGenerator[bytes, None]) -> bytes:
+        """Return the next chunk, or raise StoreUnavailable when the store stalls or ends too early."""
+        waiting = defer.Deferred.fromCoroutine(_anext(source))
+        if not waiting.called:
+            waiting.addTimeout(self.patience.stall_s, self._reactor)
+        try:
+            chunk = await waiting
+        except defer.TimeoutError as error:
+            raise StoreUnavailable("the store stalled") from error
+        if chunk is None:
+            raise StoreUnavailable("the store ended early")
+        return chunk
+
+
+async def _anext(source: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(source, None)

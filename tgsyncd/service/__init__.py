@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""``tgsyncd run``: the application, kept at work unattended."""

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""What is done about source files and ``.strm`` files that are gone; nothing hasty."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet import task
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from tgsyncd.daemon import UploadOptions
+from tgsyncd.errors import NotFound, TgsyncdError
+from tgsyncd.ingest.watching import MASS_FILES, MASS_SHARE, judge_vanished
+from tgsyncd.model import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from tgsyncd.daemon import Application
+    from tgsyncd.ingest.watching import Walk
+    from tgsyncd.model import KnownSource, PublishedStrm, VideoId
+
+__all__ = ["Removal"]
+
+_log = Logger()
+
+BATCH = 200
+"""Videos looked at before the reactor gets its turn."""
+
+
+class Removal:
+    """Acts on what is gone, as ``scan.on_source_removed`` and ``scan.on_strm_removed`` say."""
+
+    def __init__(self, app: Application, *, reactor: Any) -> None:
+        self._app = app
+        self._reactor = reactor
+        self._missing: set[str] = set()
+        self._doubts: set[str] = set()
+
+    async def sources_vanished(self, walk: Walk, vanished: Sequence[KnownSource], known_count: int) -> None:
+        """Act on source files that this scan did not see, and the scan before did not see either."""
+        action = self._app.config.scan.on_source_removed
+        published = [source for source in vanished if action == "delete" or source.is_published]
+        verdict = judge_vanished(walk, published, known_count)
+        if action == "keep":
+            verdict = judge_vanished(walk, vanished, known_count)
+        self._tell_doubt(walk.root, verdict.doubt)
+        now_missing = {source.path for source in verdict.gone}
+        confirmed = [source for source in verdict.gone if source.path in self._missing]
+        below = walk.root.rstrip("/") + "/"
+        self._missing = {path for path in self._missing if not path.startswith(below)} | now_missing
+        if action == "keep":
+            return
+        for source in confirmed:
+            await self._act(source.video_id, action, f"its source file {source.path} is gone")
+
+    async def check_published(self) -> str:
+        """Write ``.strm`` files anew whose URL changed; act on those that somebody removed."""
+        strms = await self._app.catalog.published_strms()
+        rewritten = await self._rewrite_changed(strms)
+        missing = await deferToThreadPool(
+            self._reactor,
+            self._reactor.getThreadPool(),
+            lambda: [strm for strm in strms if not os.path.lexists(strm.path)],
+        )
+        acted = await self._act_on_missing(strms, missing)
+        return (
+            f"{len(strms)} .strm files, {rewritten} with a new address, {len(missing)} gone, {acted} acted on"
+        )
+
+    async def _rewrite_changed(self, strms: Sequence[PublishedStrm]) -> int:
+        count = 0
+        for number, strm in enumerate(strms):
+            if number % BATCH == BATCH - 1:
+                await task.deferLater(self._reactor, 0)
+            data = f"{self._app.playlist_url(strm.video_id)}\n".encode()
+            if hashlib.sha256(data).hexdigest() == strm.sha256:
+                continue
+            options = self._app.ingest_options(Path(strm.path), UploadOptions())
+            try:
+                await self._app.publisher.rewrite(strm.video_id, Path(strm.path), data, options.publish)
+            except TgsyncdError as error:
+                _log.warn("{path} keeps its old address: {error}", path=strm.path, error=error)
+            else:
+                count += 1
+        if count:
+            _log.info("{count} .strm files got the address that the server has now", count=count)
+        return count
+
+    async def _act_on_missing(self, strms: Sequence[PublishedStrm], missing: Sequence[PublishedStrm]) -> int:
+        action = self._app.config.scan.on_strm_removed
+        if not missing:
+            return 0
+        if action != "restore":
+            count = len(missing)
+            if count > MASS_FILES and count > MASS_SHARE * len(strms):
+                self._tell_doubt("strm", f"{count} of {len(strms)} .strm files are gone at once")
+                return 0
+        acted = 0
+        for strm in missing:
+            root = self._app.publish_root(strm.library)
+            if not root.is_dir() or (action != "restore" and not any(root.iterdir())):
+                self._tell_doubt(str(root), f"{root} is not there or empty: is its disk mounted?")
+                continue
+            confirmed = strm.path in self._missing
+            self._missing.add(strm.path)
+            if action == "restore":
+                await self._restore(strm)
+            elif confirmed:
+                await self._act(strm.video_id, action, f"somebody removed {strm.path}", by_hand=True)
+            else:
+                continue
+            self._missing.discard(strm.path)
+            acted += 1
+        return acted
+
+    async def _restore(self, strm: PublishedStrm) -> None:
+        video = self._app.catalog.video(strm.video_id)
+        if video is None or video.current_revision is None or video.wanted is Wanted.WITHDRAWN:
+            return
+        source = Path(video.source_path)
+        options = self._app.ingest_options(source, UploadOptions())
+        try:
+            await self._app.pipeline.publish_files(video, video.current_revision, source, options)
+        except TgsyncdError as error:
+            _log.warn("{path} is gone and is not restored: {error}", path=strm.path, error=error)
+        else:
+            _log.info("{video_id}: {path} was gone and stands again", video_id=strm.video_id, path=strm.path)
+
+    async def _bury(self, video_id: VideoId) -> None:
+        """
+        Delete a video whose source file still stands there, so that no scan stores it again.
+
+        What is left is a revision that is not to be tried until the file changes, or somebody uploads it.
+        """
+        await self._app.publisher.withdraw(video_id)
+        old = self._app.catalog.revisions(video_id)
+        number = await self._app.catalog.begin_revision(video_id, old[-1].source)
+        await self._app.catalog.record_error(
+            video_id,
+            number,
+            "deleted, because somebody removed its .strm; `tgsyncd upload` stores it again",
+            None,
+        )
+        for revision in old:
+            await self._app.catalog.delete_revision(video_id, revision.number)
+        await self._app.settle_deletions()
+
+    async def _act(self, video_id: VideoId, action: str, why: str, *, by_hand: bool = False) -> None:
+        try:
+            if action == "delete" and by_hand:
+                await self._bury(video_id)
+            elif action == "delete":
+                await self._app.delete_video(video_id)
+            else:
+                await self._app.publisher.withdraw(video_id)
+                if by_hand:
+                    # A source that comes back is published again; what somebody removed by hand is not.
+                    await self._app.catalog.set_wanted(video_id, Wanted.WITHDRAWN)
+        except NotFound:
+            return
+        except TgsyncdError as error:
+            _log.warn("{video_id}: not {action}: {error}", video_id=video_id, action=action, error=error)
+        else:
+            done = "deleted" if action == "delete" else "withdrawn"
+            _log.info("{video_id}: {done}, because {why}", video_id=video_id, done=done, why=why)
+
+    def _tell_doubt(self, root: str, doubt: str) -> None:
+        """Warn once, until the doubt is gone."""
+        if not doubt:
+            self._doubts = {each for each in self._doubts if not each.startswith(f"{root}\0")}
+        elif f"{root}\0{doubt}" not in self._doubts:
+            self._doubts.add(f"{root}\0{doubt}")
+            _log.warn("{doubt}; nothing is withdrawn or deleted", doubt=doubt)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What looks like a disk that is not there."""
+        return sorted(each.partition("\0")[2] for each in self._doubts)

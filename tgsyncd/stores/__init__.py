@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Where documents live: a directory, or a Telegram chat."""

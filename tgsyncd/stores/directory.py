@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""
+Documents as files below one directory.
+
+A document's key is ``<video_id>/<revision>/<rendition>/<number>-<sha256 prefix>.bin``: the same document
+stored again after a crash lands on the same name, so this store has no orphans and ``put`` is idempotent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.threads import deferToThreadPool
+
+from tgsyncd.durable import fsync_folder
+from tgsyncd.errors import DocumentCorrupt, DocumentMissing, SpaceError, StoreError, StoreUnavailable
+from tgsyncd.model import DocumentRef
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from pathlib import Path
+
+    from twisted.internet.interfaces import IReactorThreads
+
+    from tgsyncd.model import DocumentLabel
+
+__all__ = ["DirectoryStore"]
+
+READ_BYTES = 256 * 1024
+"""What ``ports.Store.open`` allows a chunk to be, and what one thread hop (some 60 µs) is worth."""
+
+HASH_BYTES = 1 << 20
+
+FREE_RESERVE_BYTES = 512 << 20
+"""Left free on the store's file system, so that the machine's other programs go on."""
+
+_T = TypeVar("_T")
+
+
+class DirectoryStore:
+    """``ports.Store`` over a directory. File work happens in the reactor's thread pool."""
+
+    def __init__(
+        self, root: Path, reactor: IReactorThreads, *, reserve_bytes: int = FREE_RESERVE_BYTES
+    ) -> None:
+        self._root = root
+        self._reactor = reactor
+        self._reserve_bytes = reserve_bytes
+
+    async def put(self, path: Path, label: DocumentLabel) -> DocumentRef:
+        """Link (or, over file systems, copy) the file into the store, durably."""
+        key = _key(label)
+        await self._in_thread(lambda: self._put(path, self._root / key))
+        return DocumentRef(
+            chat_id=0,
+            message_id=0,
+            file_unique_id=key,
+            size_bytes=label.size_bytes,
+            sha256=label.sha256,
+        )
+
+    async def open(self, ref: DocumentRef, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Yield the file's bytes ``[start, stop)``."""
+        path = self._path(ref)
+        fd = await self._in_thread(lambda: _open(path))
+        try:
+            position = start
+            while position < stop:
+                want, at = min(READ_BYTES, stop - position), position
+                chunk = await self._in_thread(partial(os.pread, fd, want, at))
+                if not chunk:
+                    raise DocumentCorrupt(
+                        f"stored document {path} ends at byte {position}, {stop} were expected",
+                        hint="tgsyncd check names the videos that are affected",
+                    )
+                position += len(chunk)
+                yield chunk
+        finally:
+            os.close(fd)
+
+    async def sha256(self, ref: DocumentRef) -> str:
+        """Return the sha256 of the whole file, read and hashed in a thread."""
+        path = self._path(ref)
+        return await self._in_thread(partial(_hash, path))
+
+    async def exists(self, ref: DocumentRef) -> bool:
+        """Tell whether the file is there with its full size."""
+        path = self._path(ref)
+        return await self._in_thread(lambda: path.is_file() and path.stat().st_size == ref.size_bytes)
+
+    async def delete(self, refs: Sequence[DocumentRef]) -> Sequence[DocumentRef]:
+        """Remove the files and the folders that became empty."""
+        paths = [(ref, self._path(ref)) for ref in refs]
+        return await self._in_thread(lambda: [ref for ref, path in paths if not self._remove(path)])
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        try:
+            return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the directory store {self._root} cannot be used: {error}",
+                hint="check that the disk is mounted and that tgsyncd may write there",
+            ) from error
+
+    def _path(self, ref: DocumentRef) -> Path:
+        path = self._root / ref.file_unique_id
+        if ".." in path.parts:
+            raise StoreError(f"not a name of this store: {ref.file_unique_id!r}")
+        return path
+
+    def _put(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        temporary.unlink(missing_ok=True)
+        try:
+            # The spool has fsynced the bytes already: a second name for them costs nothing.
+            os.link(source, temporary)
+        except OSError:
+            self._copy(source, temporary)
+        temporary.replace(target)
+        # rename(2) does nothing when both names are links to one file: a put repeated after a kill.
+        temporary.unlink(missing_ok=True)
+        for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
+            fsync_folder(folder)
+
+    def _copy(self, source: Path, temporary: Path) -> None:
+        free = shutil.disk_usage(temporary.parent).free
+        size = source.stat().st_size
+        if free - size < self._reserve_bytes:
+            raise SpaceError(
+                f"the directory store {self._root} has {free:,} bytes free and a document of {size:,} "
+                f"would leave less than {self._reserve_bytes:,}",
+                hint="free some space there",
+            )
+        with source.open("rb") as reader, temporary.open("xb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            writer.flush()
+            os.fsync(writer.fileno())
+
+    def _remove(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+            path.with_name(f".{path.name}.part").unlink(missing_ok=True)
+        except OSError:
+            return False
+        for folder in path.parents:
+            if folder == self._root or self._root not in folder.parents:
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break  # not empty
+        return True
+
+
+def _key(label: DocumentLabel) -> str:
+    return f"{label.video_id}/{label.revision}/{label.rendition}/{label.number:06d}-{label.sha256[:16]}.bin"
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise DocumentMissing(
+            f"stored document {path} is gone",
+            hint="bring the file back, or delete the video and upload it again",
+        ) from error
+
+
+def _hash(path: Path) -> str:
+    fd = _open(path)
+    try:
+        digest, buffer = hashlib.sha256(), bytearray(HASH_BYTES)
+        while count := os.readv(fd, [buffer]):
+            digest.update(memoryview(buffer)[:count])
+        return digest.hexdigest()
+    finally:
+        os.close(fd)
