@@ -157,6 +157,14 @@ class CatalogReader(Protocol):
         """Return revisions that are older than their video's current one, which was published before this."""
         ...
 
+    def owed_source_releases(self) -> Sequence[tuple[VideoId, int]]:
+        """Return revisions that are published and whose source files are still to be moved or deleted."""
+        ...
+
+    def is_source_released(self, video_id: VideoId, revision: int) -> bool:
+        """Tell whether this revision's source file was, or shall be, moved or deleted by us."""
+        ...
+
     def stats(self) -> CatalogStats: ...
 
 
@@ -270,6 +278,18 @@ class CatalogWriter(Protocol):
 
     async def settle_deletions(self, refs: Sequence[DocumentRef]) -> None:
         """Forget owed deletions that the store has carried out."""
+        ...
+
+    async def owe_source_release(self, video_id: VideoId, revision: int) -> None:
+        """Note that the source file shall be moved or deleted when this revision is published. Idempotent."""
+        ...
+
+    async def settle_source_release(self, video_id: VideoId, revision: int) -> None:
+        """Note that the source file was moved or deleted."""
+        ...
+
+    async def forget_source_release(self, video_id: VideoId, revision: int) -> None:
+        """Note that the source file stays. What was done already is remembered."""
         ...
 
     async def record_intent(self, label: DocumentLabel, *, bot_id: int, chat_id: int) -> int:

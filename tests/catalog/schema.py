@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.contracts import catalog as samples
-from tgsyncd.catalog import CacheUse, database, migrate, write_streams, write_videos
+from tgsyncd.catalog import CacheUse, database, migrate, write_releases, write_streams, write_videos
 from tgsyncd.catalog.transaction import Transaction
 
 VERSIONS = Path(__file__).parent / "versions"
@@ -104,6 +104,7 @@ def fill(db):
         write_streams.record_intent(tx, samples.make_label(9, video_id=video_id), bot_id=11, chat_id=-5)
         use = samples_use(video_id)
         write_videos.record_cache_use(tx, [use])
+    write_releases.owe_source_release(tx, samples.FILM, 1)
     write_videos.publish_revision(tx, samples.FILM, 1)
     write_videos.record_error(tx, samples.OTHER, 1, "cut off", 1_700_000_600.0)
     write_videos.delete_video(tx, "gone")

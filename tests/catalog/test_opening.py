@@ -605,7 +605,7 @@ async def test_a_failed_write_changes_nothing_and_the_next_one_works(catalog):
 
 def test_reads_are_indexed(tmp_path):
     """No read of one thing looks at every row of a table; lists may."""
-    lists = {"_ALL_VIDEOS", "_STATS", "_CACHE", "_OWED"}
+    lists = {"_ALL_VIDEOS", "_STATS", "_CACHE", "_OWED", "_RELEASES"}
     statements = {name: value for name, value in vars(reader).items() if re.fullmatch("_[A-Z_]+", name)}
     plans = {}
     db = sqlite3.connect(":memory:")

@@ -754,6 +754,36 @@ class CatalogContract:
     # --- published files ---
 
     @pytest_twisted.ensureDeferred
+    async def test_a_source_release_is_owed_when_its_revision_is_published(self, catalog):
+        """Not before; once settled it is owed no more, and remembered."""
+        await begin(catalog)
+        await catalog.owe_source_release(FILM, 1)
+        await catalog.owe_source_release(FILM, 1)
+
+        assert catalog.owed_source_releases() == []
+        await catalog.publish_revision(FILM, 1)
+        assert catalog.owed_source_releases() == [(FILM, 1)]
+
+        await catalog.settle_source_release(FILM, 1)
+        await catalog.forget_source_release(FILM, 1)
+        assert catalog.owed_source_releases() == []
+        assert catalog.is_source_released(FILM, 1)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_source_release_is_forgotten_by_hand_or_with_its_revision(self, catalog):
+        """A source that stays; a revision that was replaced and freed."""
+        await begin(catalog)
+        await catalog.owe_source_release(FILM, 1)
+        await catalog.forget_source_release(FILM, 1)
+        assert not catalog.is_source_released(FILM, 1)
+
+        await catalog.owe_source_release(FILM, 1)
+        await catalog.delete_revision(FILM, 1)
+        assert not catalog.is_source_released(FILM, 1)
+        with pytest.raises(NotFound):
+            await catalog.owe_source_release(FILM, 1)
+
+    @pytest_twisted.ensureDeferred
     async def test_published_files_are_known_by_path(self, catalog):
         """Recorded before and after they are written; odd names included."""
         await begin(catalog)

@@ -71,6 +71,9 @@ SELECT {rows.REF_COLUMNS},
        (SELECT json_group_object(CAST(bot_id AS TEXT), file_id) FROM owed_deletion_files AS f
         WHERE f.deletion_id = o.deletion_id)
 FROM owed_deletions AS o ORDER BY deletion_id LIMIT ?"""  # noqa: S608 - likewise
+_RELEASES = """
+SELECT s.video_id, s.revision FROM source_releases AS s JOIN videos AS v USING (video_id)
+WHERE s.done_at IS NULL AND v.current_revision = s.revision ORDER BY s.owed_at"""
 _CACHE = f"SELECT {rows.CACHE_COLUMNS} FROM cache_metadata"  # noqa: S608 - likewise
 _CACHE_OF_ONE = f"{_CACHE} WHERE video_id = ? ORDER BY last_accessed DESC LIMIT ?"
 _CACHE_OF_ALL = f"{_CACHE} ORDER BY last_accessed DESC LIMIT ?"
@@ -198,6 +201,15 @@ class Reader:
     def owed_deletions(self, limit: int) -> Sequence[DocumentRef]:
         """Return documents that the store still has to delete, oldest first."""
         return [rows.to_ref(row) for row in self._rows(_OWED, limit)]
+
+    def owed_source_releases(self) -> Sequence[tuple[VideoId, int]]:
+        """Return revisions that are published and whose source files are still to be moved or deleted."""
+        return [(row[0], row[1]) for row in self._rows(_RELEASES)]
+
+    def is_source_released(self, video_id: VideoId, revision: int) -> bool:
+        """Tell whether this revision's source file was, or shall be, moved or deleted by us."""
+        sql = "SELECT 1 FROM source_releases WHERE video_id = ? AND revision = ?"
+        return bool(self._rows(sql, video_id, revision))
 
     def is_recorded(self, chat_id: int, message_id: int) -> bool:
         """Tell whether a document stands, or is owed as a deletion, in this message."""

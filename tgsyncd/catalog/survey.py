@@ -21,7 +21,8 @@ Result = TypeVar("Result")
 _SOURCES = """
 SELECT v.video_id, v.library, r.source_path, r.source_size, r.source_mtime_ns, r.source_device, r.stage,
        r.error IS NOT NULL, r.attempts, r.next_attempt_at, v.wanted,
-       EXISTS (SELECT 1 FROM published_files AS p WHERE p.video_id = v.video_id)
+       EXISTS (SELECT 1 FROM published_files AS p WHERE p.video_id = v.video_id),
+       EXISTS (SELECT 1 FROM source_releases AS s WHERE s.video_id = v.video_id AND s.revision = r.number)
 FROM videos AS v JOIN revisions AS r
   ON r.video_id = v.video_id
  AND r.number = (SELECT max(number) FROM revisions WHERE video_id = v.video_id)"""
@@ -64,6 +65,7 @@ def _to_source(row: rows.Row) -> KnownSource:
         next_attempt_at_s=row[9],
         wanted=Wanted(row[10]),
         is_published=bool(row[11]),
+        is_released=bool(row[12]),
     )
 
 

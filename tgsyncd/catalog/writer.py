@@ -12,7 +12,7 @@ import functools
 import sqlite3
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from tgsyncd.catalog import write_streams, write_videos
+from tgsyncd.catalog import write_releases, write_streams, write_videos
 from tgsyncd.catalog.database import errors_in_our_words
 from tgsyncd.catalog.transaction import CommitThenRaise, Transaction
 from tgsyncd.errors import CatalogError, NotFound
@@ -77,6 +77,9 @@ class Writer:
     record_cache_use = _durable(write_videos.record_cache_use)
     forget_cache_metadata = _durable(write_videos.forget_cache_metadata)
 
+    owe_source_release = _durable(write_releases.owe_source_release)
+    settle_source_release = _durable(write_releases.settle_source_release)
+    forget_source_release = _durable(write_releases.forget_source_release)
     async def _commit(self, body: Callable[[Transaction], Result]) -> Result:
         now_s = self._clock.now_s()
         return await self._on_writer(lambda db: _transact(Transaction(db=db, now_s=now_s), body))

@@ -232,6 +232,8 @@ class KnownSource:
     wanted: Wanted
     is_published: bool
     """Files of it stand, or should stand, in the Jellyfin library."""
+    is_released: bool = False
+    """We moved or deleted the file ourselves, or shall: nobody else removed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

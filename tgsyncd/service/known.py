@@ -30,4 +30,5 @@ def known_source(reader: CatalogReader, path: str) -> KnownSource | None:
         next_attempt_at_s=revision.next_attempt_at_s,
         wanted=video.wanted,
         is_published=bool(reader.published_files(video.video_id)),
+        is_released=reader.is_source_released(video.video_id, revision.number),
     )
