@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tgsyncd.catalog.rows import CacheUse
-from tgsyncd.config.secrets import read_secret_file
 from tgsyncd.errors import ConfigError, StoreUnavailable, TgsyncdError
 from tgsyncd.formats.ffmpeg import EncoderSettings
 from tgsyncd.ingest.plan import PlanOptions
@@ -119,13 +118,12 @@ def pipeline_settings(config: Config) -> PipelineSettings:
 
 
 def server_settings(config: Config, secret: bytes) -> ServerSettings:
-    """Return how players are served. Raises ConfigError when the admin token cannot be read."""
+    """Return how players are served."""
     auth = config.auth
-    file = auth.admin_token_file
     return ServerSettings(
         public_urls=config.server.public_urls,
         auth=AuthMode.SIGNED if auth.playback == "signed" else AuthMode.OPEN,
-        admin_token=read_secret_file(file, option="auth.admin_token_file") if file else None,
+        admin_token=auth.admin_token.get_secret_value() if auth.admin_token else None,
         capability_secret=secret,
     )
 

@@ -288,8 +288,23 @@ def test_the_admin_token_is_read_and_checked(load, tmp_path):
 
     loaded = load(f"auth: {{admin_token_file: {file}}}")
     assert loaded.secrets == ("swordfish",)
-    assert loaded.admin_token.get_secret_value() == "swordfish"
+    assert loaded.config.auth.admin_token.get_secret_value() == "swordfish"
     assert "swordfish" not in repr(loaded)
+    assert "swordfish" not in loaded.config.model_dump_json()
+
+
+def test_the_admin_token_comes_from_one_place_and_never_from_yaml(load, tmp_path):
+    """A file or a systemd credential."""
+    (tmp_path / "admin").write_text("swordfish\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = load("auth: {admin_token_credential: admin}", environ=environ)
+    assert loaded.secrets == ("swordfish",)
+    with pytest.raises(ConfigError, match="not started by systemd"):
+        load("auth: {admin_token_credential: admin}")
+    with pytest.raises(ConfigError, match="name one of"):
+        load("auth: {admin_token_credential: admin, admin_token_file: admin}")
+    with pytest.raises(ConfigError, match="does not belong into this file"):
+        load("auth: {admin_token: swordfish}")
 
 
 def test_the_users_file_is_found_before_the_machines(tmp_path):

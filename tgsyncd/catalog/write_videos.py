@@ -162,6 +162,13 @@ def revoke_capabilities(tx: Transaction, video_id: VideoId) -> int:
     return int(generation)
 
 
+def revoke_all_capabilities(tx: Transaction) -> int:
+    """Raise the capability generation of every video; return how many videos there are."""
+    return tx.db.execute(
+        "UPDATE videos SET capability_generation = capability_generation + 1, updated_at = ?", (tx.now_s,)
+    ).rowcount
+
+
 def delete_video(tx: Transaction, video_id: VideoId) -> None:
     """
     Delete the video's rows; its documents and extras are owed as deletions. Idempotent.

@@ -68,6 +68,7 @@ class Writer:
     forget_published_file = _durable(write_videos.forget_published_file)
     set_wanted = _durable(write_videos.set_wanted)
     revoke_capabilities = _durable(write_videos.revoke_capabilities)
+    revoke_all_capabilities = _durable(write_videos.revoke_all_capabilities)
     delete_video = _durable(write_videos.delete_video)
     delete_revision = _durable(write_videos.delete_revision)
     owe_deletions = _durable(write_streams.owe_deletions)
@@ -76,10 +77,10 @@ class Writer:
     forget_intent = _durable(write_streams.forget_intent)
     record_cache_use = _durable(write_videos.record_cache_use)
     forget_cache_metadata = _durable(write_videos.forget_cache_metadata)
-
     owe_source_release = _durable(write_releases.owe_source_release)
     settle_source_release = _durable(write_releases.settle_source_release)
     forget_source_release = _durable(write_releases.forget_source_release)
+
     async def _commit(self, body: Callable[[Transaction], Result]) -> Result:
         now_s = self._clock.now_s()
         return await self._on_writer(lambda db: _transact(Transaction(db=db, now_s=now_s), body))

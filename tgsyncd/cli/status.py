@@ -40,17 +40,17 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
     return 0
 
 
-def ask(path: Path, method: str, url: str) -> Mapping[str, Any]:
+def ask(path: Path, method: str, url: str, *, timeout_s: float = TIMEOUT_S) -> Mapping[str, Any]:
     """
     Ask the daemon over its Unix socket.
 
     Raises
         NotFound when no daemon runs with this data folder.
     """
-    connection = http.client.HTTPConnection("localhost", timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.sock.settimeout(TIMEOUT_S)
+        connection.sock.settimeout(timeout_s)
         connection.sock.connect(str(path))
         connection.request(method, url)
         answer: Mapping[str, Any] = json.loads(connection.getresponse().read())

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ifaddr
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from tgsyncd.config.environment import read_variables, variable_of
 from tgsyncd.config.hosts import InterfaceAddress
 from tgsyncd.config.problems import Problem, explain, render_location
 from tgsyncd.config.schema import Bot, Config
-from tgsyncd.config.secrets import read_api_key, read_secret_file, read_token
+from tgsyncd.config.secrets import read_admin_token, read_api_key, read_token
 from tgsyncd.config.values import PathBase
 from tgsyncd.config.yamltext import YamlTree, parse_yaml
 from tgsyncd.errors import ConfigError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tgsyncd.config.problems import Location
 
 
+_SECRETS = {("jellyfin", "api_key"), ("auth", "admin_token")}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A configuration, the file that it came from (None: defaults), and what its owner should know."""
@@ -32,13 +35,12 @@ class Loaded:
     config: Config
     path: Path | None
     warnings: tuple[str, ...]
-    admin_token: SecretStr | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """All secrets that were read: what no log may hold."""
         tokens = [bot.token for bot in self.config.telegram.bots]
-        tokens += [self.admin_token, self.config.jellyfin.api_key]
+        tokens += [self.config.auth.admin_token, self.config.jellyfin.api_key]
         return tuple(token.get_secret_value() for token in tokens if token is not None)
 
 
@@ -80,10 +82,9 @@ def load_config(
         found = [*problems, *invalid]
         raise ConfigError(_render_problems(found, _origins(variables, flags), path))
     return Loaded(
-        config=_with_api_key(_with_tokens(config, environ), environ),
+        config=_with_admin_token(_with_api_key(_with_tokens(config, environ), environ), environ),
         path=path,
         warnings=warnings,
-        admin_token=_admin_token(config),
     )
 
 
@@ -165,7 +166,7 @@ def _refuse_written_tokens(tree: YamlTree) -> list[Problem]:
             "that as token_file, or use token_env or credential",
         )
         for at, line in tree.lines.items()
-        if (at[:2] == ("telegram", "bots") and at[-1] == "token") or at == ("jellyfin", "api_key")
+        if (at[:2] == ("telegram", "bots") and at[-1] == "token") or at in _SECRETS
     ]
 
 
@@ -226,6 +227,7 @@ def _with_api_key(config: Config, environ: MutableMapping[str, str]) -> Config:
     return config.model_copy(update={"jellyfin": config.jellyfin.model_copy(update={"api_key": key})})
 
 
-def _admin_token(config: Config) -> SecretStr | None:
-    path = config.auth.admin_token_file
-    return SecretStr(read_secret_file(path, option="auth.admin_token_file")) if path else None
+def _with_admin_token(config: Config, environ: MutableMapping[str, str]) -> Config:
+    auth = config.auth
+    token = read_admin_token(auth.admin_token_file, auth.admin_token_credential, environ)
+    return config.model_copy(update={"auth": auth.model_copy(update={"admin_token": token})})

@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from tgsyncd.config.auth import Auth
 from tgsyncd.config.caching import CacheSection
 from tgsyncd.config.jellyfin import JellyfinSection
 from tgsyncd.config.running import IngestSection, JobsSection, ScanSection
@@ -135,21 +136,6 @@ class Server(Section):
         default=(),
         description="How other machines reach this server. The first goes into `.strm` files; a "
         "playlist uses the one it was asked by. Empty: the LAN address found and `port`.",
-    )
-
-
-class Auth(Section):
-    """Who may play and who may change things."""
-
-    playback: Literal["auto", "open", "signed"] = Field(
-        default="auto",
-        description="`open`: who reaches the server can play. `signed`: a `.strm` carries a capability "
-        "for its video. `auto`: `tgsyncd run` signs, `serve` and `upload` by hand do not.",
-    )
-    admin_token_file: LocalPath | None = Field(
-        default=None,
-        description="File with the token that deleting over HTTP needs (mode 0600). Empty: nobody "
-        "can delete over HTTP.",
     )
 
 

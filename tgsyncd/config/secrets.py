@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
 # A token is 46 bytes; a path to something large was given by mistake.
 _MAX_BYTES = 4096
+_MISSING_HINTS = {"auth.admin_token_file": "`tgsyncd auth token --file` makes it, for the user that runs it"}
 
 
 def read_secret_file(path: Path, *, option: str) -> str:
@@ -36,7 +37,7 @@ def read_secret_file(path: Path, *, option: str) -> str:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         message = f"{option}: {path} cannot be read: {error.strerror}"
-        raise ConfigError(message) from error
+        raise ConfigError(message, hint=_MISSING_HINTS.get(option, "")) from error
     if mode & 0o077:
         message = f"{option}: {path} can be read by others (mode {mode:04o})"
         raise ConfigError(message, hint=f"chmod 600 '{path}'")
@@ -93,6 +94,17 @@ def read_api_key(section: JellyfinSection, environ: MutableMapping[str, str]) ->
     if section.api_key_credential is not None:
         where = "jellyfin.api_key_credential"
         return SecretStr(_read_credential(section.api_key_credential, environ, where))
+    return None
+
+
+def read_admin_token(
+    file: Path | None, credential: str | None, environ: MutableMapping[str, str]
+) -> SecretStr | None:
+    """Return the admin token, or None when the configuration names no place. Raises ConfigError."""
+    if file is not None:
+        return SecretStr(read_secret_file(file, option="auth.admin_token_file"))
+    if credential is not None:
+        return SecretStr(_read_credential(credential, environ, "auth.admin_token_credential"))
     return None
 
 

@@ -154,9 +154,14 @@ class Publisher:
         return [Path(path) for path in wanted]
 
     async def rewrite(self, video_id: VideoId, path: Path, data: bytes, settings: PublishSettings) -> None:
-        """Write one file of the video again, with other contents. Raises SpaceError, TgsyncdError."""
-        await self._writer.record_published_file(video_id, str(path), hashlib.sha256(data).hexdigest())
+        """
+        Write a file that is published already again, with other contents. Raises SpaceError, TgsyncdError.
+
+        Noted afterwards: after a kill in between, the catalog still has the old contents' sha256, and who
+        compares that with what should stand there writes the file once more.
+        """
         await self._in_thread(_write, path, data, settings)
+        await self._writer.record_published_file(video_id, str(path), hashlib.sha256(data).hexdigest())
         await self._notify([path])
 
     async def withdraw(self, video_id: VideoId) -> Sequence[Path]:

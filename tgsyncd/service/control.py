@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+
+from tgsyncd.errors import TgsyncdError
+from tgsyncd.model import VideoId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -41,12 +45,14 @@ class Control:
         reactor: Any,
         status: Callable[[], Mapping[str, Any]],
         run_job: Callable[[str], Coroutine[Any, Any, Mapping[str, Any]]],
+        rotate: Callable[[VideoId | None], Coroutine[Any, Any, Mapping[str, Any]]],
     ) -> None:
         self._path = path
         self._reactor = reactor
         root = Resource()
         root.putChild(b"status", _Status(status))
         root.putChild(b"jobs", _Jobs(run_job))
+        root.putChild(b"rotate", _Rotate(rotate))
         self._site = Site(root)
         self._site.noisy = False
         self._port: IListeningPort | None = None
@@ -97,6 +103,33 @@ class _Jobs(Resource):
             lambda failure: _finish(request, _json(request, {"error": str(failure.value)}, code=404)),
         )
         return NOT_DONE_YET
+
+
+class _Rotate(Resource):
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, rotate: Callable[[VideoId | None], Coroutine[Any, Any, Mapping[str, Any]]]) -> None:
+        super().__init__()
+        self._rotate = rotate
+
+    def render_POST(self, request: Request) -> Any:  # noqa: N802 - Twisted's name
+        """Revoke the URLs of ``/rotate/<video_id>``, of all videos without one; answer when it is done."""
+        video_id = b"/".join(request.postpath or []).decode("ascii", "replace")
+        work = Deferred.fromCoroutine(self._rotate(VideoId(video_id) if video_id else None))
+        work.addCallbacks(
+            lambda report: _finish(request, _json(request, report)),
+            lambda failure: _finish(request, _json(request, _explain(failure.value), code=400)),
+        )
+        return NOT_DONE_YET
+
+
+def _explain(error: BaseException) -> Mapping[str, Any]:
+    """Return an error for ``cli.control``, which raises it again."""
+    if not isinstance(error, TgsyncdError):
+        _log.failure("a command over the control socket failed", failure=Failure(error))
+        text = "a fault of tgsyncd; the daemon's log says where"
+        return {"error": text, "hint": "", "kind": "TgsyncdError"}
+    return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
 
 
 def _json(request: Request, value: Mapping[str, Any], *, code: int = 200) -> bytes:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twisted.internet import task
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -16,6 +14,7 @@ from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.ingest.watching import MASS_FILES, MASS_SHARE, judge_vanished
 from tgsyncd.model import Wanted
+from tgsyncd.service.addresses import rewrite_strms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Removal"]
 
 _log = Logger()
-
-BATCH = 200
-"""Videos looked at before the reactor gets its turn."""
 
 
 class Removal:
@@ -62,7 +58,7 @@ class Removal:
     async def check_published(self) -> str:
         """Write ``.strm`` files anew whose URL changed; act on those that somebody removed."""
         strms = await self._app.catalog.published_strms()
-        rewritten = await self._rewrite_changed(strms)
+        rewritten = await rewrite_strms(self._app, strms, reactor=self._reactor)
         missing = await deferToThreadPool(
             self._reactor,
             self._reactor.getThreadPool(),
@@ -72,25 +68,6 @@ class Removal:
         return (
             f"{len(strms)} .strm files, {rewritten} with a new address, {len(missing)} gone, {acted} acted on"
         )
-
-    async def _rewrite_changed(self, strms: Sequence[PublishedStrm]) -> int:
-        count = 0
-        for number, strm in enumerate(strms):
-            if number % BATCH == BATCH - 1:
-                await task.deferLater(self._reactor, 0)
-            data = f"{self._app.playlist_url(strm.video_id)}\n".encode()
-            if hashlib.sha256(data).hexdigest() == strm.sha256:
-                continue
-            options = self._app.ingest_options(Path(strm.path), UploadOptions())
-            try:
-                await self._app.publisher.rewrite(strm.video_id, Path(strm.path), data, options.publish)
-            except TgsyncdError as error:
-                _log.warn("{path} keeps its old address: {error}", path=strm.path, error=error)
-            else:
-                count += 1
-        if count:
-            _log.info("{count} .strm files got the address that the server has now", count=count)
-        return count
 
     async def _act_on_missing(self, strms: Sequence[PublishedStrm], missing: Sequence[PublishedStrm]) -> int:
         action = self._app.config.scan.on_strm_removed

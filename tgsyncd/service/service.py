@@ -16,6 +16,7 @@ from tgsyncd.catalog.lock import CatalogLock
 from tgsyncd.daemon import Application
 from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.schedule import Schedule
+from tgsyncd.service.addresses import rotate
 from tgsyncd.service.control import Control
 from tgsyncd.service.health import Health
 from tgsyncd.service.housekeeping import Housekeeping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from tgsyncd.config.schema import Config
+    from tgsyncd.model import VideoId
     from tgsyncd.notify import Notifier
 
 __all__ = ["Service"]
@@ -73,8 +75,9 @@ class Service:
             app.catalog, app.config.data_dir, notifier, reactor=reactor, status_line=self.status_line
         )
         self._control = Control(
-            app.config.data_dir / "control.sock", reactor=reactor, status=self.status, run_job=self.run_job
-        )
+            app.config.data_dir / "control.sock", reactor=reactor, status=self.status, run_job=self.run_job,
+            rotate=self.rotate,
+        )  # fmt: skip
         app.report_service = self.status
         self._gone_timer: IDelayedCall | None = None
         self._beginning: Deferred[None] | None = None
@@ -170,6 +173,10 @@ class Service:
         if name not in {job.name for job in self.schedule.report()}:
             raise NotFound(f"there is no job {name!r}")
         return dataclasses.asdict(await self.schedule.run_now(name))
+
+    async def rotate(self, video_id: VideoId | None) -> Mapping[str, Any]:
+        """Revoke the signed URLs of one video, or of all; write their ``.strm`` files anew."""
+        return dataclasses.asdict(await rotate(self.app, video_id, reactor=self._reactor))
 
     def _plan_jobs(self) -> None:
         scan, jobs, keeping = self.app.config.scan, self.app.config.jobs, self.housekeeping
