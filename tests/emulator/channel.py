@@ -44,6 +44,7 @@ class Channel(HTTPChannel):
             return
         self.transport.pauseProducing()
         self.emulator.release()
+        self.emulator.resting.add(self)
         self._slowing = self
         self._slow_until_s = None
         if seconds is not None:
@@ -72,4 +73,5 @@ class Channel(HTTPChannel):
         if self._slowing is not self and self._slowing.active():
             self._slowing.cancel()
         self._slowing = None
+        self.emulator.resting.discard(self)
         self.emulator.acquire()

@@ -23,7 +23,7 @@ class FileSender:
 
     ``flip_at`` is the offset of a byte whose lowest bit is turned; ``stop_at`` the offset at which
     ``on_stop`` is called instead of going on; at ``stall_at`` it waits ``stall_s`` seconds (None: for
-    ever). ``done`` fires with True when everything was written,
+    ever). While only time has to pass it is in ``resting``. ``done`` fires with True when everything was written,
     with False when it stopped early or the client went away.
     """
 
@@ -42,6 +42,7 @@ class FileSender:
         stall_at: int | None = None,
         stall_s: float | None = None,
         touch: Callable[[], None] = lambda: None,
+        resting: set[object] | None = None,
     ) -> None:
         self._file: BinaryIO | None = path.open("rb", buffering=0)
         self._file.seek(start)
@@ -56,6 +57,7 @@ class FileSender:
         self._stall_at = stall_at
         self._stall_s = stall_s
         self._touch = touch
+        self._resting = set() if resting is None else resting
         self._paused = True
         self._timer: Any = None
         self._pumping = False
@@ -102,15 +104,16 @@ class FileSender:
             self._stall_at = None
             if self._stall_s is None:
                 self._paused = self._is_dead = True
+                self._resting.add(self)
             else:
-                self._timer = self._clock.callLater(self._stall_s, self._go_on)
+                self._rest(self._stall_s)
             return
         if self._at >= self._stop:
             self._end(whole=True)
             return
         data = self._read()
         if self._bytes_per_s:
-            self._timer = self._clock.callLater(len(data) / self._bytes_per_s, self._go_on)
+            self._rest(len(data) / self._bytes_per_s)
         self.sent += len(data)
         self._touch()
         self._request.write(data)
@@ -128,8 +131,13 @@ class FileSender:
         self._at += len(data)
         return data
 
+    def _rest(self, seconds: float) -> None:
+        self._timer = self._clock.callLater(seconds, self._go_on)
+        self._resting.add(self)
+
     def _go_on(self) -> None:
         self._timer = None
+        self._resting.discard(self)
         self._pump()
 
     def _end(self, *, whole: bool) -> None:
@@ -137,6 +145,7 @@ class FileSender:
             return
         self._file.close()
         self._file = None
+        self._resting.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -183,7 +183,7 @@ class Exchange(Request):
                 arguments = self._finish_body()
                 await self._answer(arguments)
             except ApiError as error:
-                await self._emulator.sleep(error.sleep_s)
+                await self._sleep(error.sleep_s)
                 self._send_error(error)
             except BodyError as error:
                 self._send_bare(error.code)
@@ -227,7 +227,7 @@ class Exchange(Request):
         record.arguments = arguments.texts
         record.chat_id = arguments.integer("chat_id") or None
         record.file_bytes = sum(upload.size_bytes for upload in arguments.files.values())
-        await self._emulator.sleep(self._emulator.knobs.latency_s)
+        await self._sleep(self._emulator.knobs.latency_s)
         await self._strike_before(record)
         if self._address.kind == "file":
             await self._send_file(bot, record, self._address.rest)
@@ -239,7 +239,7 @@ class Exchange(Request):
         call = Call(
             state=emulator.state, knobs=emulator.knobs, limits=emulator.limits, bot=bot,
             method=record.method, arguments=arguments, record=record, clock=emulator.clock,
-            local=emulator.local, sleep=emulator.sleep,
+            local=emulator.local, sleep=self._sleep,
         )  # fmt: skip
         error: ApiError | None = None
         result = None
@@ -288,7 +288,15 @@ class Exchange(Request):
     async def _wait(self, seconds: float | None) -> None:
         """Wait; None is until the client leaves or the emulator goes down."""
         self._is_stuck = seconds is None
-        await self._emulator.sleep(seconds)
+        await self._sleep(seconds)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        if not self._disconnected:
+            self._emulator.resting.add(self)
+        try:
+            await self._emulator.sleep(seconds)
+        finally:
+            self._emulator.resting.discard(self)
 
     # -- downloads -----------------------------------------------------------------------------------
 
@@ -332,7 +340,7 @@ class Exchange(Request):
             options = self._spoil(fault, min(place, stop - 1))
         return FileSender(
             path, start, stop, request=self, clock=self._emulator.clock, touch=self._emulator.touch,
-            bytes_per_s=self._emulator.knobs.download_bytes_per_s, **options,
+            resting=self._emulator.resting, bytes_per_s=self._emulator.knobs.download_bytes_per_s, **options,
         )  # fmt: skip
 
     def _spoil(self, fault: Fault, place: int) -> dict[str, Any]:
@@ -391,6 +399,7 @@ class Exchange(Request):
     # -- the end -------------------------------------------------------------------------------------
 
     def connectionLost(self, reason: Any) -> None:
+        self._emulator.resting.discard(self)
         if self._serving is None:
             if self._reader is not None:
                 self._reader.abandon()

@@ -77,6 +77,8 @@ class Emulator(ServerFactory):
         self._port: Any = None
         self._channels: set[Channel] = set()
         self._sleeping: set[Deferred[None]] = set()
+        self.resting: set[object] = set()
+        """Whose client waits while nothing but time has to pass."""
         self._gone: list[Deferred[None]] = []
 
     # -- starting and stopping -----------------------------------------------------------------------

@@ -80,6 +80,8 @@ class SimulatedClock(Clock):
         self._reactor: Any = None
         self.jumps = 0
         """How often the clock moved by itself."""
+        self.touches = 0
+        """Rises with everything that goes on: a probe that waits for quiet can tell."""
 
     def now_s(self) -> float:
         """Return seconds since the epoch; ``seconds()`` starts at 0."""
@@ -103,16 +105,17 @@ class SimulatedClock(Clock):
     def acquire(self) -> None:
         """Begin a hold that ends with ``release()``."""
         self._holds += 1
-        self._quiet = 0
+        self.touch()
 
     def release(self) -> None:
         self._holds -= 1
-        self._quiet = 0
+        self.touch()
         assert self._holds >= 0, "released more often than held"
 
     def touch(self) -> None:
         """Note progress that needs no hold (bytes that came or went): time waits a little longer."""
         self._quiet = 0
+        self.touches += 1
 
     def add_probe(self, is_busy: Callable[[], bool]) -> None:
         """Ask this before time moves by itself; True means that work is in flight."""

@@ -15,6 +15,10 @@ from tgsyncd.stores.telegram.settings import BotSettings, TelegramSettings, Toke
 from tgsyncd.stores.telegram.store import TelegramStore
 
 
+LOOKS_ON_THE_WIRE = 100
+"""A request and its answer need some ten turns of the reactor, connecting included."""
+
+
 @dataclass
 class Intent:
     intent_id: int
@@ -74,8 +78,8 @@ class World:
     memory: KeptMemory = field(default_factory=KeptMemory)
     learned: list = field(default_factory=list)
     stores: list = field(default_factory=list)
-    seen_under_way: int = 0
-    changed_s: float = 0.0
+    last_seen: tuple[int, int] = (0, 0)
+    looks: int = 0
 
     def store(self, **changes):
         """Make a store; a second one is "the next start"."""
@@ -100,17 +104,18 @@ class World:
     def is_busy(self):
         """Tell whether a request may be between a client and the emulator: time must not pass then.
 
-        On a loaded machine the sockets take longer than the few turns of the reactor that the clock
-        waits. One that hangs for ever does not keep time from passing for more than a moment.
+        On a loaded machine the sockets take longer than the few turns of the reactor that the clock waits:
+        each look comes after one turn at least, however little the machine gives us. What stays under way
+        without any sign of life is a reader that does not read, and does not keep time from passing.
         """
         under_way = sum(
             store._fleet.bot(bot).calls_under_way for store in self.stores for bot in store._fleet.bot_ids
         )
         under_way += sum(store._links.in_use.total() for store in self.stores)
-        if under_way != self.seen_under_way:
-            self.seen_under_way, self.changed_s = under_way, self.reactor.seconds()
-        is_waiting = under_way > len(self.emulator._sleeping)
-        return is_waiting and self.reactor.seconds() - self.changed_s < 0.1
+        seen = (under_way, self.clock.touches)
+        self.looks = self.looks + 1 if seen == self.last_seen else 0
+        self.last_seen = seen
+        return under_way > len(self.emulator.resting) and self.looks < LOOKS_ON_THE_WIRE
 
     def documents(self, chat=None):
         """Return (chat_id, message_id) of every document of ours that stands in a storage chat."""
