@@ -195,6 +195,8 @@ class SegmentCache:
         """Return status and statistics, for JSON."""
         flights = list(self._memory)
         self._counters.bytes_fetched = self._upstream.bytes_read
+        self._counters.hedges = self._upstream.hedging.hedges
+        self._counters.hedges_won = self._upstream.hedging.hedges_won
         return {
             **self._counters.report(),
             "viewers": len(self._sessions.playing(self._reactor.seconds())),

@@ -28,6 +28,12 @@ class Counters:
     """Of them, those begun before anybody asked."""
     fetches_cancelled: int = 0
     fetches_corrupt: int = 0
+    hedges: int = 0
+    """Reads for which another bot was asked as well, because the first was late."""
+    hedges_won: int = 0
+    """Of them, those where the other one delivered first."""
+    connections_added: int = 0
+    """Because a segment came slower than it plays."""
     bytes_served: int = 0
     bytes_fetched: int = 0
 

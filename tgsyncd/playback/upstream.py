@@ -6,17 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted.internet import defer, task
+from twisted.internet import task
 from twisted.logger import Logger
 
 from tgsyncd.errors import DocumentMissing, StoreUnavailable
+from tgsyncd.playback.lines import SeveralLines
+from tgsyncd.playback.race import Hedging, Race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from twisted.internet.interfaces import IReactorTime
 
-    from tgsyncd.model import Document, Rendition
+    from tgsyncd.model import Document, DocumentRef, Rendition
     from tgsyncd.playback.heads import FirstDocuments
     from tgsyncd.ports import CatalogReader, Store
 
@@ -49,6 +51,8 @@ class Upstream:
         self._store = store
         self._reactor = reactor
         self.patience = patience
+        self._lines = store if isinstance(store, SeveralLines) else None
+        self.hedging = Hedging(self.count_bots)
 
     async def open(self, rendition: Rendition, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """
@@ -77,6 +81,14 @@ class Upstream:
             msg = f"{rendition.video_id}: no document holds byte {position} of {rendition.name}"
             raise DocumentMissing(msg, hint="run 'tgsyncd check'")
 
+    def count_bots(self, ref: DocumentRef) -> int:
+        """Return by how many bots the document can be read now."""
+        return 1 if self._lines is None else self._lines.bots_for(ref)
+
+    def honours_ranges(self) -> bool:
+        """Tell whether parts of a document can be read at the same time without reading it twice."""
+        return self._lines is not None and self._lines.honours_ranges()
+
     def documents(self, rendition: Rendition, start: int, stop: int) -> list[Document]:
         """Return the documents that hold any of these bytes."""
         return list(self._reader.documents_covering(rendition.rendition_id, start, stop))
@@ -98,10 +110,10 @@ class Upstream:
         deadline: float | None = None
         delay_s = self.patience.first_delay_s
         while start < stop:
-            source = self._store.open(document.ref, start, stop)
+            race = Race(self._store, self.hedging, self._reactor, stall_s=self.patience.stall_s)
+            chunks = race.read(document.ref, start, stop)
             try:
-                while start < stop:
-                    chunk = await self._next(source)
+                async for chunk in chunks:
                     start += len(chunk)
                     self.bytes_read += len(chunk)
                     deadline, delay_s = None, self.patience.first_delay_s
@@ -118,25 +130,8 @@ class Upstream:
                     wait_s=wait_s,
                     error=error,
                 )
-                await source.aclose()
+                await chunks.aclose()
                 await task.deferLater(self._reactor, wait_s)
                 delay_s = min(delay_s * 2, self.patience.max_delay_s)
             finally:
-                await source.aclose()
-
-    async def _next(self, source: AsyncGenerator[bytes, None]) -> bytes:
-        """Return the next chunk, or raise StoreUnavailable when the store stalls or ends too early."""
-        waiting = defer.Deferred.fromCoroutine(_anext(source))
-        if not waiting.called:
-            waiting.addTimeout(self.patience.stall_s, self._reactor)
-        try:
-            chunk = await waiting
-        except defer.TimeoutError as error:
-            raise StoreUnavailable("the store stalled") from error
-        if chunk is None:
-            raise StoreUnavailable("the store ended early")
-        return chunk
-
-
-async def _anext(source: AsyncGenerator[bytes, None]) -> bytes | None:
-    return await anext(source, None)
+                await chunks.aclose()

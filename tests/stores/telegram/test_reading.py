@@ -263,3 +263,34 @@ def test_the_end_of_a_body():
     body.connectionLost(Failure(ResponseDone()))
     assert [read_one(body) for _ in range(3)] == [[b"abc"], [b""], [b""]]
     assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_readers_of_one_document_use_two_bots(tmp_path):
+    """Even when one bot has more to do elsewhere: who reads one twice wants a second line."""
+    async with a_world(tmp_path, bots=2) as world:
+        store = world.store()
+        path, label, data = make_document(tmp_path, MB)
+        ref = await store.put(path, label)
+        assert store.bots_for(ref) == 2
+        busy, _ = ref.file_ids
+        store._links.in_use[busy] += 5
+        world.emulator.knobs.change(latency_s=1.0)
+        assert await together(read(store, ref), read(store, ref)) == [data, data]
+        assert len({call.bot_id for call in downloads(world)}) == 2
+        assert store._reader._under_way == {}
+
+
+@pytest.mark.parametrize("honoured", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_it_is_known_whether_ranges_are_honoured(tmp_path, honoured):
+    """From the answers: not before one was seen."""
+    async with a_world(tmp_path, bots=1) as world:
+        store = world.store()
+        path, label, data = make_document(tmp_path)
+        ref = await store.put(path, label)
+        world.emulator.knobs.change(range_honoured=honoured)
+        assert await read(store, ref) == data
+        assert not store.honours_ranges()
+        assert await read(store, ref, 5, 500) == data[5:500]
+        assert store.honours_ranges() is honoured

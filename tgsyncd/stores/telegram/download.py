@@ -103,6 +103,8 @@ class Downloader:
         self._client = client
         self._clock = clock
         self._idle_timeout_s = idle_timeout_s
+        self.honours_ranges = False
+        """A range was asked for and came alone, the last time that one was asked for."""
 
     async def stream(self, url: str, start: int, stop: int, size_bytes: int) -> AsyncGenerator[bytes, None]:
         """
@@ -142,6 +144,8 @@ class Downloader:
             response.deliverBody(body)
             body.abort()
             raise
+        if headers.hasHeader(b"range"):
+            self.honours_ranges = response.code == 206
         response.deliverBody(body)
         return skip
 

@@ -40,6 +40,10 @@ class FileSource(Protocol):
         """Yield bytes ``[start, stop)``. Raises DownloadErrors."""
         ...
 
+    def honours_ranges(self) -> bool:
+        """Tell whether a part of a file was seen to come alone."""
+        ...
+
     async def close(self) -> None:
         """Free what is held."""
         ...
@@ -57,6 +61,10 @@ class RemoteFiles:
         """Yield bytes ``[start, stop)``."""
         url = self._fleet.bot(link.bot_id).file_url(link.file_path)
         return self._downloader.stream(url, start, stop, size_bytes)
+
+    def honours_ranges(self) -> bool:
+        """Tell whether the file server answered the last Range with 206."""
+        return self._downloader.honours_ranges
 
     async def close(self) -> None:
         """Close idle connections."""
@@ -91,6 +99,10 @@ class LocalFiles:
         finally:
             self._readers[path] -= 1
             self._free_later(path)
+
+    def honours_ranges(self) -> bool:
+        """Return False: two readers of one disk are no faster than one."""
+        return False
 
     async def close(self) -> None:
         """Free all files that were read."""

@@ -10,7 +10,7 @@ asked says that the message is gone (twice, when there is one bot), and no known
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 from tgsyncd.errors import DocumentCorrupt, DocumentMissing, StoreRefused, StoreUnavailable
@@ -20,7 +20,7 @@ from tgsyncd.stores.telegram.download import DownloadError, LinkExpired, ServerB
 from tgsyncd.stores.telegram.sending import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from tgsyncd.model import DocumentRef
     from tgsyncd.stores.telegram.context import Context
@@ -55,6 +55,8 @@ class _Reading:
         """Any failure, by bot: the others go first."""
         self.wrong_lengths = 0
         self.last_choice: int | None = None
+        self.bot_id: int | None = None
+        """Who is asked now."""
 
     def progressed(self) -> None:
         self.patience.progressed()
@@ -84,6 +86,7 @@ class Reader:
         self._file_ids = file_ids
         self._forwarder = forwarder
         self._stored_by: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._under_way: dict[tuple[int, int], list[_Reading]] = {}
 
     def note_stored(self, ref: DocumentRef, bot_id: int) -> None:
         """Have the document's first reader, its verification, use another bot than stored it if it can."""
@@ -96,6 +99,13 @@ class Reader:
         reading = _Reading(ref, self._context.patience())
         position = start
         reading.last_choice = self._stored_by.pop((ref.chat_id, ref.message_id), None)
+        with self._noted(reading):
+            async with aclosing(self._read(reading, position, stop)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _read(self, reading: _Reading, position: int, stop: int) -> AsyncGenerator[bytes, None]:
+        ref = reading.ref
         while position < stop:
             link = await self._find(reading)
             self._links.in_use[link.bot_id] += 1
@@ -113,6 +123,23 @@ class Reader:
             finally:
                 self._links.in_use[link.bot_id] -= 1
             await self._note_download(reading, link, trouble)
+
+    def bots_for(self, ref: DocumentRef) -> int:
+        """Return how many bots have a file_id of the document and may be asked now."""
+        return len(self._ready(self._file_ids.of(ref)))
+
+    @contextmanager
+    def _noted(self, reading: _Reading) -> Iterator[None]:
+        """Have other readers of the same document prefer other bots meanwhile."""
+        key = reading.ref.chat_id, reading.ref.message_id
+        readings = self._under_way.setdefault(key, [])
+        readings.append(reading)
+        try:
+            yield
+        finally:
+            readings.remove(reading)
+            if not readings and self._under_way.get(key) is readings:
+                del self._under_way[key]
 
     def ask_ahead(self, ref: DocumentRef) -> None:
         """Have the server fetch the document: it will be read soon. Never raises, never waits."""
@@ -132,6 +159,7 @@ class Reader:
             if bot_id is None:
                 await self._find_a_bot(reading)
                 continue
+            reading.bot_id = bot_id
             file_id = self._file_ids.of(ref)[bot_id]
             try:
                 link = await self._links.get((bot_id, ref.chat_id, ref.message_id), file_id)
@@ -150,7 +178,12 @@ class Reader:
         if not able:
             return None
         last = reading.last_choice
-        return min(able, key=lambda bot: (reading.failed[bot], bot == last, self._links.in_use[bot], bot))
+        others = self._under_way.get((reading.ref.chat_id, reading.ref.message_id), [])
+        beside = Counter(other.bot_id for other in others if other is not reading)
+        return min(
+            able,
+            key=lambda bot: (reading.failed[bot], bot == last, beside[bot], self._links.in_use[bot], bot),
+        )
 
     def _may_use(self, reading: _Reading, bot_id: int) -> bool:
         trials = reading.unavailable[bot_id]

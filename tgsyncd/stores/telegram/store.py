@@ -196,6 +196,14 @@ class TelegramStore:
         """Have Telegram's server fetch the document (getFile): it will be read soon. Costs no memory here."""
         self._reader.ask_ahead(ref)
 
+    def bots_for(self, ref: DocumentRef) -> int:
+        """Return by how many bots the document can be read now; two readers of it use two of them."""
+        return self._reader.bots_for(ref)
+
+    def honours_ranges(self) -> bool:
+        """Tell whether the file server sends a part of a document alone, as far as was seen."""
+        return self._files.honours_ranges()
+
     async def reconcile(
         self,
         intents: Sequence[OpenIntent],
