@@ -28,20 +28,26 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
     Check this machine, and say how to put right what is not.
 
     Looks at ffmpeg and its codecs, the folders and their free space, the port, and whether
-    server.public_urls lead here. With store.kind telegram also at every bot and chat: each bot stores,
-    reads and deletes a small document. Changes nothing else. Exit code 10 when there is a problem.
+    server.public_urls lead here; at the address in a published .strm, and at Jellyfin, its API key and its
+    libraries. With store.kind telegram also at every bot and chat: each bot stores, reads and deletes a
+    small document. Changes nothing else. Exit code 10 when there is a problem.
     """
     config = source.load(shell).config
     urls = choose_public_urls(config.server.public_urls, shell.addresses(), port=config.server.port)
 
     async def main(reactor: Any) -> int:
+        from tgsyncd.cli.jellyfin_checks import examine_jellyfin
         from tgsyncd.cli.telegram_checks import examine_telegram, finding_json, finding_lines
         from tgsyncd.maintenance.doctor import Level, examine
+        from tgsyncd.maintenance.doctor_strm import check_strm
         from tgsyncd.processes import TwistedProcessRunner
 
         fetch = _Fetcher(reactor)
         runner = TwistedProcessRunner(reactor)
-        findings = [*await examine(_examination(config, urls), reactor=reactor, runner=runner, fetch=fetch)]
+        what = _examination(config, urls)
+        findings = [*await examine(what, reactor=reactor, runner=runner, fetch=fetch)]
+        findings += await check_strm([*what.visible.values()], urls, reactor=reactor, fetch=fetch)
+        findings += await examine_jellyfin(config, reactor=reactor)
         if config.store.kind == "telegram":
             findings += await examine_telegram(config, reactor=reactor, fetch=fetch)
         if json_output:
