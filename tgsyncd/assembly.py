@@ -18,7 +18,7 @@ from tgsyncd.formats.ffmpeg import EncoderSettings
 from tgsyncd.ingest.plan import PlanOptions
 from tgsyncd.ingest.publish import PublishSettings
 from tgsyncd.ingest.verify import Verify
-from tgsyncd.ingest.work import PipelineSettings
+from tgsyncd.ingest.work import PipelineSettings, ReleaseRule
 from tgsyncd.jellyfin.client import JellyfinClient, build_client
 from tgsyncd.jellyfin.notifier import JellyfinNotifier
 from tgsyncd.jellyfin.settings import JellyfinSettings, PathMapping
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from tgsyncd.catalog.catalog import Catalog
     from tgsyncd.catalog.rows import Intent
-    from tgsyncd.config.schema import Config, Library
+    from tgsyncd.config.libraries import Library
+    from tgsyncd.config.schema import Config
     from tgsyncd.model import DocumentLabel, DocumentRef
     from tgsyncd.playback.counters import SegmentUse
     from tgsyncd.ports import Clock, Store
@@ -53,6 +54,7 @@ __all__ = [
     "process_limits",
     "publish_settings",
     "reconcile_uploads",
+    "release_rule",
     "server_settings",
     "telegram_settings",
 ]
@@ -213,6 +215,13 @@ def publish_settings(config: Config, library: Library | None) -> PublishSettings
         kind=library.kind,
         nfo=library.nfo,
     )
+
+
+def release_rule(library: Library | None, source: Path) -> ReleaseRule | None:
+    """Return what becomes of a source file when its video is published; None: it stays."""
+    if library is None or library.after_publish == "keep" or not source.is_relative_to(library.source):
+        return None
+    return ReleaseRule(action=library.after_publish, source_root=library.source, folder=library.move_to)
 
 
 def jellyfin_settings(config: Config) -> JellyfinSettings | None:

@@ -31,6 +31,7 @@ from tgsyncd.assembly import (
     process_limits,
     publish_settings,
     reconcile_uploads,
+    release_rule,
     server_settings,
 )
 from tgsyncd.catalog.catalog import Catalog
@@ -39,6 +40,7 @@ from tgsyncd.errors import ConfigError, NotFound, TgsyncdError
 from tgsyncd.ingest.names import check_video_id
 from tgsyncd.ingest.pipeline import Pipeline
 from tgsyncd.ingest.publish import Publisher
+from tgsyncd.ingest.release import Releaser
 from tgsyncd.ingest.scan import find_videos
 from tgsyncd.ingest.work import IngestOptions, IngestOutcome, Progress, Tools
 from tgsyncd.playback.access import capability_for
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IListeningPort
 
-    from tgsyncd.config.schema import Config, Library
+    from tgsyncd.config.libraries import Library
+    from tgsyncd.config.schema import Config
     from tgsyncd.model import VideoId
     from tgsyncd.playback.site import ServerSite
     from tgsyncd.ports import Clock, Store
@@ -136,7 +139,8 @@ class Application:
             runner=self.runner,
             settings=pipeline_settings(config),
         )
-        self.pipeline = Pipeline(tools, self.publisher)
+        self.releaser = Releaser(tools, clock)
+        self.pipeline = Pipeline(tools, self.publisher, self.releaser)
         self._port: IListeningPort | None = None
         self._site: ServerSite | None = None
         self.report_service: Callable[[], Mapping[str, Any]] | None = None
@@ -230,6 +234,7 @@ class Application:
             library=library.name if library else "",
             publish=publish_settings(self.config, library),
             url_for=self.playlist_url,
+            release=release_rule(library, path),
             force=options.force,
             video_id=options.video_id,
         )

@@ -141,6 +141,11 @@ def test_problems_of_variables_and_flags_name_them(load):
         ("publish: {file_mode: 999}", "not a file mode"),
         ("libraries: [{name: A, source: a, publish: a/b}]", "inside the source"),
         ("libraries: [{name: A, source: a, publish: a}]", "same folder"),
+        ("libraries: [{name: A, source: a, publish: b, after_publish: move}]", "needs the folder move_to"),
+        (
+            "libraries: [{name: A, source: a, publish: b, after_publish: move, move_to: a/done}]",
+            "move_to lies inside the source of 'A'",
+        ),
         (
             "libraries: [{name: A, source: a, publish: b}, {name: A, source: c, publish: d}]",
             "two libraries are named",

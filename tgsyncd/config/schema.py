@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from tgsyncd.config.auth import Auth
 from tgsyncd.config.caching import CacheSection
 from tgsyncd.config.jellyfin import JellyfinSection
+from tgsyncd.config.libraries import Library, library_problems
 from tgsyncd.config.running import IngestSection, JobsSection, ScanSection
 from tgsyncd.config.section import Section
 from tgsyncd.config.values import LocalPath, Mode, Name, Port, Size, Target, Url
@@ -28,31 +29,6 @@ from tgsyncd.model import DOCUMENT_MAX_BYTES, PackLimits
 # The Bot API refuses uploads above this even on a local server: https://core.telegram.org/bots/api,
 # "Using a Local Bot API Server": "Upload files up to 2000 MB".
 LOCAL_SERVER_MAX_BYTES = 2_000_000_000
-
-
-class Library(Section):
-    """A pair of folders: videos are read from one and published into the other."""
-
-    name: Name = Field(description="What the library is called in lists and logs.")
-    source: LocalPath = Field(description="Folder of the video files. It is only read.")
-    publish: LocalPath = Field(description="Folder for the `.strm` files: the Jellyfin library.")
-    kind: Literal["movies", "shows", "mixed"] = Field(
-        default="mixed", description="What the folder holds; as in Jellyfin."
-    )
-    names: Literal["mirror", "jellyfin"] = Field(
-        default="mirror",
-        description="`mirror` keeps the names of files and folders. `jellyfin` makes them "
-        "`Film (1999)/Film (1999).strm` and `Show/Season 01/Show S01E02.strm`; what cannot be understood "
-        "keeps its name, and what is published its place.",
-    )
-    nfo: bool = Field(
-        default=True,
-        description="Write an `.nfo` with title, year and ids where the source has none beside it.",
-    )
-    jellyfin_path: str | None = Field(
-        default=None,
-        description="What Jellyfin calls the folder `publish`, when it runs in a container or elsewhere.",
-    )
 
 
 class StoreSection(Section):
@@ -291,7 +267,7 @@ class Config(Section):
     @field_validator("libraries")
     @classmethod
     def _libraries_apart(cls, value: tuple[Library, ...]) -> tuple[Library, ...]:
-        problems = _library_problems(value)
+        problems = library_problems(value)
         if problems:
             raise ValueError("; ".join(problems))
         return value
@@ -352,19 +328,3 @@ class Config(Section):
     def library(self, name: str) -> Library | None:
         """Return the library of this name."""
         return next((library for library in self.libraries if library.name == name), None)
-
-
-def _library_problems(libraries: tuple[Library, ...]) -> list[str]:
-    problems = []
-    names = [library.name for library in libraries]
-    problems += [f"two libraries are named {name!r}" for name in {*names} if names.count(name) > 1]
-    for library in libraries:
-        # A folder that is read and written at once would find what it published.
-        if library.source == library.publish:
-            problems.append(f"library {library.name!r}: source and publish are the same folder")
-        problems += [
-            f"library {library.name!r}: publish lies inside the source of {other.name!r}"
-            for other in libraries
-            if other.source in library.publish.parents
-        ]
-    return problems

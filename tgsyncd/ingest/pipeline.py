@@ -4,7 +4,7 @@ Drive one source file from the disk to the Jellyfin library.
 
 ::
 
-    identify → recognise → probe → plan → cut ═ upload ═ read back → extras → publish
+    identify → recognise → probe → plan → cut ═ upload ═ read back → extras → publish (→ release)
 
 Every step records what it did before the next begins, and each can be repeated. From probe to extras is
 ``revision.RevisionIngest``; here are the two ends: which video a file is, and what is published of it.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tgsyncd.ingest.publish import Publisher
+    from tgsyncd.ingest.release import Releaser
     from tgsyncd.model import IngestPlan, SourceIdentity, Video, VideoId
 
 __all__ = ["Pipeline"]
@@ -44,8 +45,9 @@ _T = TypeVar("_T")
 class Pipeline:
     """Ingests source files, one call a file."""
 
-    def __init__(self, tools: Tools, publisher: Publisher) -> None:
+    def __init__(self, tools: Tools, publisher: Publisher, releaser: Releaser | None = None) -> None:
         self.tools = tools
+        self._releaser = releaser
         self._reader = tools.reader
         self._writer = tools.writer
         self._publisher = publisher
@@ -102,6 +104,10 @@ class Pipeline:
         except Exception as error:
             await self._record_error(video_id, number, error, options)
             raise
+        notes = notes_on(plan)
+        if options.release is not None and self._releaser is not None:
+            work.show(stage="release")
+            notes += ((await self._releaser.release(video_id, number, options.release)).words,)
         return IngestOutcome(
             path=path,
             video_id=video_id,
@@ -109,7 +115,7 @@ class Pipeline:
             strm=strm,
             stored_bytes=work.progress.stored_bytes,
             reused_bytes=work.progress.reused_bytes,
-            notes=notes_on(plan),
+            notes=notes,
         )
 
     async def _record_error(
@@ -190,6 +196,9 @@ class Pipeline:
     ) -> Path | None:
         if self.tools.before_publish is not None:
             await self.tools.before_publish(video_id, number)
+        if options.release is not None and self._releaser is not None:
+            # Before it is published: a kill behind that must not forget what the owner asked for.
+            await self._writer.owe_source_release(video_id, number)
         await self._writer.publish_revision(video_id, number)
         video = self._reader.video(video_id)
         assert video is not None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tgsyncd.formats.ffmpeg import EncoderSettings
 from tgsyncd.ingest.verify import Verify
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     BeforePublish = Callable[[VideoId, int], Coroutine[Any, Any, None]]
 
-__all__ = ["IngestOptions", "IngestOutcome", "PipelineSettings", "Progress", "Tools"]
+__all__ = ["IngestOptions", "IngestOutcome", "PipelineSettings", "Progress", "ReleaseRule", "Tools"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,16 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRule:
+    """What becomes of the source files of a library when their videos are published."""
+
+    action: Literal["move", "delete"]
+    source_root: Path
+    folder: Path | None = None
+    """Where they are moved to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """What is decided for one file."""
 
@@ -48,6 +58,8 @@ class IngestOptions:
     """The URL that the ``.strm`` holds."""
     force: bool = False
     video_id: str | None = None
+    release: ReleaseRule | None = None
+    """None: the source file stays where it is."""
     next_attempt_at_s: Callable[[Exception, int], float | None] = lambda _error, _attempts: None
     """When to try again what failed so often with this, or None for never; recorded with the error."""
 

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import task
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import CatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tgsyncd.daemon import Application
     from tgsyncd.ports import Clock
@@ -53,6 +54,21 @@ class Housekeeping:
             return "none owed"
         deleted, owed = await self._app.settle_deletions()
         return f"{deleted} documents deleted, {owed} still owed"
+
+    async def releases(self) -> str:
+        """Move or delete source files that a kill, or trouble, left standing (``after_publish``)."""
+        counts = {"done": 0, "kept": 0, "later": 0}
+        for video_id, number in self._app.catalog.owed_source_releases():
+            revision = self._app.catalog.revision(video_id, number)
+            if revision is not None:
+                options = self._app.ingest_options(Path(revision.source.path), UploadOptions())
+                outcome = await self._app.releaser.release(video_id, number, options.release)
+                counts[outcome.what] += 1
+        if not any(counts.values()):
+            return "none owed"
+        return (
+            f"{counts['done']} source files moved or deleted, {counts['kept']} kept, {counts['later']} later"
+        )
 
     async def backup(self) -> str:
         """Copy the catalog, checked; keep the newest copies."""

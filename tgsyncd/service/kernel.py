@@ -19,7 +19,7 @@ from tgsyncd.ingest.folders import folders_below
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tgsyncd.config.schema import Library
+    from tgsyncd.config.libraries import Library
     from tgsyncd.service.watcher import Watcher
 
 __all__ = ["KernelHints"]

@@ -21,6 +21,7 @@ from tgsyncd.service.control import Control
 from tgsyncd.service.health import Health
 from tgsyncd.service.housekeeping import Housekeeping
 from tgsyncd.service.ingesting import Ingesting
+from tgsyncd.service.jobs import plan_jobs
 from tgsyncd.service.kernel import KernelHints
 from tgsyncd.service.queue import IngestQueue
 from tgsyncd.service.removal import Removal
@@ -146,6 +147,7 @@ class Service:
         if self.app.config.scan.inotify:
             await self.kernel.watch(self.app.config.libraries)
         await self.schedule.run_now("published")
+        await self.schedule.run_now("releases")
         self.ingesting.start()
         await self.schedule.run_now("scan")
 
@@ -179,12 +181,10 @@ class Service:
         return dataclasses.asdict(await rotate(self.app, video_id, reactor=self._reactor))
 
     def _plan_jobs(self) -> None:
-        scan, jobs, keeping = self.app.config.scan, self.app.config.jobs, self.housekeeping
-        self.schedule.add("scan", self.watcher.scan, every_s=scan.interval)
-        self.schedule.add("published", self.removal.check_published, every_s=scan.interval)
-        for name in ("cleanup", "deletions", "backup", "integrity", "vacuum"):
-            work, cron = getattr(keeping, name), getattr(jobs, name)
-            self.schedule.add(name, work, cron=cron)
+        plan_jobs(
+            self.schedule, self.app.config,
+            watcher=self.watcher, removal=self.removal, housekeeping=self.housekeeping,
+        )  # fmt: skip
 
     def _note_gone(self) -> None:
         """Scan soon: something is gone, and what came instead of it is known then as well."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.threadpool import ThreadPool
 
-    from tgsyncd.config.schema import Config, Library
+    from tgsyncd.config.libraries import Library
+    from tgsyncd.config.schema import Config
     from tgsyncd.daemon import Application
     from tgsyncd.ingest.watching import FoundFile, Walk
     from tgsyncd.model import KnownSource
@@ -181,6 +182,8 @@ class Watcher:
             _log.warn("library {library}: {path} cannot be read", library=library.name, path=folder)
 
     async def _look_for_vanished(self, walk: Walk, known: Sequence[KnownSource]) -> None:
+        # What we moved or deleted ourselves is not gone, and counts on neither side.
+        known = [source for source in known if not source.is_released]
         vanished = await self._in_thread(lambda: find_vanished(walk, known))
         below = sum(source.path.startswith(walk.root.rstrip("/") + "/") for source in known)
         await self._removal.sources_vanished(walk, vanished, below)
