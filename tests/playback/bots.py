@@ -46,9 +46,9 @@ class BotsStore:
         self.open_now[number] += 1
         try:
             await self._wait(bot.first_s)
-            if bot.fails:
-                raise StoreUnavailable("this bot is told to fail")
             while start < stop:
+                if self.bots[number].fails:
+                    raise StoreUnavailable("this bot is told to fail")
                 chunk = data[start : min(start + CHUNK_BYTES, stop)]
                 stalls = bot.stalls_at is not None and start + len(chunk) > bot.stalls_at
                 if stalls or bot.bytes_per_s:

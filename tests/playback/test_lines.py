@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.python.failure import Failure
 
 from tests.playback.bots import Bot, BotsStore
 from tests.playback.cached import Cached, result
@@ -194,3 +195,114 @@ def test_who_leaves_during_a_hedge_frees_both(cached):
     assert sum(store.open_now.values()) == 0
     cached.turn()
     assert len(cached.clock.getDelayedCalls()) == 1  # the minute's
+
+
+# --- several connections -----------------------------------------------------------------------------
+
+
+def seconds_until_there(cached, reading, most=60.0):
+    """Let time pass, from one thing that happens to the next."""
+    clock, begun = cached.clock, cached.clock.seconds()
+    while not reading.called and clock.seconds() - begun < most:
+        soonest = min(call.getTime() for call in clock.getDelayedCalls())
+        clock.advance(max(soonest - clock.seconds(), 0.0))
+    return clock.seconds() - begun
+
+
+def test_a_segment_slower_than_it_plays_comes_by_several_connections(cached):
+    """6 s of 24 Mbit/s, and 8 Mbit/s a connection: in turn it would take 18 s. No byte comes twice."""
+    film = cached.add_film([18 * MB] * 3)
+    store = with_bots(cached, Bot(bytes_per_s=MB), Bot(bytes_per_s=MB))
+    reading = cached.read_segment(film, 2)
+    took_s = seconds_until_there(cached, reading)
+    assert result(reading) == film.bytes_of(2)
+    assert took_s < 8.5
+    assert len({bot for bot, _, _ in store.opened}) == 2
+    assert 2 <= cached.report["connections_added"] <= MAX_CONNECTIONS - 1
+    assert sum(store.bytes_read.values()) <= 18 * MB * 1.03
+    assert +store.open_now == {}
+
+
+def test_a_line_that_is_fast_enough_stays_one(cached):
+    """Once and a half what the video needs."""
+    film = cached.add_film([6 * MB] * 3)
+    store = with_bots(cached, Bot(bytes_per_s=1.5 * MB), Bot())
+    reading = cached.read_segment(film, 2)
+    seconds_until_there(cached, reading)
+    assert result(reading) == film.bytes_of(2)
+    assert len(store.opened) == 1
+
+
+def test_where_ranges_are_not_honoured_it_stays_one(cached):
+    """Each further connection would bring everything that stands before its part."""
+    film = cached.add_film([18 * MB] * 3)
+    store = with_bots(cached, Bot(bytes_per_s=MB), Bot(bytes_per_s=MB), ranges=False)
+    reading = cached.read_segment(film, 2)
+    assert seconds_until_there(cached, reading) > 17
+    assert result(reading) == film.bytes_of(2)
+    assert len(store.opened) == 1
+
+
+def test_what_nobody_waits_for_comes_by_one_connection(tmp_path):
+    """Reading ahead has time."""
+    cached = Cached(tmp_path, disk_bytes=0, heads_bytes=0)
+    film = cached.add_film([600_000, 600_000, 600_000, 18 * MB])
+    store = with_bots(cached, Bot(bytes_per_s=MB), Bot(bytes_per_s=MB))
+    reading = cached.read_segment(film, 2)
+    seconds_until_there(cached, reading)
+    pass_time(cached, 20.0)
+    assert len(store.opened) == 2
+    assert cached.report["connections_added"] == 0
+
+
+def test_one_connection_that_breaks_for_good_ends_all(cached):
+    """And the reader is told; nothing is read on for nobody."""
+    film = cached.add_film([18 * MB] * 3, document_bytes=9 * MB)
+    store = with_bots(cached, Bot(bytes_per_s=MB), Bot(bytes_per_s=MB))
+    reading = cached.read_segment(film, 2)
+    pass_time(cached, 2.0)
+    assert sum(store.open_now.values()) >= 2
+    store.bots = [Bot(fails=True)] * 2
+    seconds_until_there(cached, reading, most=250.0)
+    assert isinstance(result(reading), Failure)
+    assert +store.open_now == {}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(MB, 8 * MB),
+    document_bytes=st.integers(400_000, 5 * MB),
+    speeds=st.lists(st.integers(100_000, 3 * MB), min_size=1, max_size=3),
+    origin=st.just(0) | st.integers(0, 8 * MB),
+)
+def test_any_segment_comes_whole_by_any_number_of_lines(
+    tmp_path_factory, size, document_bytes, speeds, origin
+):
+    """From wherever its first reader begins."""
+    cached = Cached(tmp_path_factory.mktemp("cache"), **ALONE)
+    film = cached.add_film([1, 1, size], document_bytes=document_bytes)
+    store = with_bots(cached, *(Bot(bytes_per_s=speed) for speed in speeds))
+    first, stop = film.range_of(2)
+    first += origin % size
+    reading = cached.read(film, first, stop)
+    seconds_until_there(cached, reading, most=300.0)
+    assert result(reading) == film.data[first:stop]
+    if first == film.segments[2].offset:
+        assert sum(store.bytes_read.values()) <= size + MAX_CONNECTIONS * 8 * 65_536
+    whole = cached.read_segment(film, 2)
+    seconds_until_there(cached, whole, most=300.0)
+    assert result(whole) == film.bytes_of(2)
+
+
+def test_a_reader_who_has_what_he_wanted_ends_the_fetch_from_within(cached, caplog):
+    """The chunk that he leaves with is the one that is being handled."""
+    film = cached.add_film([1, 1, 8 * MB])
+    store = with_bots(cached, Bot(bytes_per_s=MB))
+    first, _ = film.range_of(2)
+    reading = cached.read(film, first, first + 100_000)
+    seconds_until_there(cached, reading)
+    assert result(reading) == film.data[first : first + 100_000]
+    pass_time(cached, 3.0)
+    assert +store.open_now == {}
+    assert store.bytes_read[0] < MB
+    assert cached.report["memory"]["used_bytes"] == 0

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tgsyncd.errors import DocumentCorrupt, StoreError
+from tgsyncd.playback.crew import Crew
 from tgsyncd.playback.policy import shall_finish
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 FETCH_TRIALS = 2
 """A segment that does not match its sha256 is fetched once more."""
+
+ROOM_DELAY_S = 0.02
+"""So long after the store was asked the memory is taken: the question has left, an answer takes longer."""
 
 
 class Fetches:
@@ -51,6 +54,7 @@ class Fetches:
         counters: Counters,
         in_thread: InThread,
         now_s: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object] = lambda _seconds, work: work(),
     ) -> None:
         self._upstream = upstream
         self._memory = memory
@@ -59,6 +63,7 @@ class Fetches:
         self._counters = counters
         self._in_thread = in_thread
         self._now_s = now_s
+        self._call_later = call_later
         self.on_progress: Callable[[], None] = lambda: None
         self.is_wanted: Callable[[Flight], bool] = lambda _: False
 
@@ -86,6 +91,7 @@ class Fetches:
         self._counters.fetches_ahead += distance > 0
         work = Deferred.fromCoroutine(self._fly(layout, flight, origin))
         flight.work = work.addErrback(self._report)
+        self._call_later(ROOM_DELAY_S, flight.make_room)
         return flight
 
     def cancel(self, flight: Flight) -> None:
@@ -144,8 +150,7 @@ class Fetches:
             if head and not trial:
                 flight.put(0, head)
                 origin = max(origin, len(head))
-            for start, stop in flight.missing(origin):
-                await self._fetch(layout, flight, start, stop)
+            await self._bring(layout, flight, flight.missing(origin))
             if await self._is_right(flight):
                 return
             self._counters.fetches_corrupt += 1
@@ -155,15 +160,31 @@ class Fetches:
             origin = 0
         raise DocumentCorrupt("what the store sent is not what was stored (sha256 differs)")
 
-    async def _fetch(self, layout: Layout, flight: Flight, start: int, stop: int) -> None:
-        offset, half = flight.piece.offset, flight.piece.size_bytes // 2
-        async with aclosing(self._upstream.open(layout.rendition, offset + start, offset + stop)) as chunks:
-            async for chunk in chunks:
-                was_early = flight.filled_bytes < half
-                flight.put(start, chunk)
-                start += len(chunk)
-                if was_early and flight.filled_bytes >= half:
-                    self.on_progress()
+    async def _bring(self, layout: Layout, flight: Flight, gaps: list[tuple[int, int]]) -> None:
+        piece, half = flight.piece, flight.piece.size_bytes // 2
+        is_early = flight.filled_bytes < half
+
+        def note_bytes() -> None:
+            nonlocal is_early
+            if is_early and flight.filled_bytes >= half:
+                is_early = False
+                self.on_progress()
+
+        def note_added() -> None:
+            self._counters.connections_added += 1
+
+        crew = Crew(
+            flight,
+            lambda start, stop: self._upstream.open(
+                layout.rendition, piece.offset + start, piece.offset + stop
+            ),
+            need_bytes_per_s=piece.bytes_per_s,
+            may_add=self._upstream.honours_ranges,
+            now_s=self._now_s,
+            on_added=note_added,
+            on_bytes=note_bytes,
+        )
+        await crew.bring(gaps)
 
     async def _is_right(self, flight: Flight) -> bool:
         piece = flight.piece

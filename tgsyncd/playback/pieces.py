@@ -34,11 +34,18 @@ class Piece:
     size_bytes: int
     sha256: str = ""
     """Empty where none is known: the initialization section has none in the catalog."""
+    duration_s: float = 0.0
+    """What it plays; 0 of what is no segment."""
 
     @property
     def end(self) -> int:
         """The stream offset behind its last byte."""
         return self.offset + self.size_bytes
+
+    @property
+    def bytes_per_s(self) -> float:
+        """What a player takes of it; 0 of what is no segment."""
+        return self.size_bytes / self.duration_s if self.duration_s > 0 else 0.0
 
 
 class Layout:
@@ -121,6 +128,7 @@ def _pieces(
             offset=segment.offset,
             size_bytes=segment.size_bytes,
             sha256=segment.sha256,
+            duration_s=segment.duration_s,
         )
         position = segment.end
 
