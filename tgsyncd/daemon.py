@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
@@ -47,6 +47,7 @@ from tgsyncd.playback.access import capability_for
 from tgsyncd.playback.app import build_site
 from tgsyncd.playback.keeping import KeepingStore
 from tgsyncd.processes import TwistedProcessRunner
+from tgsyncd.sockets import adopt_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +142,7 @@ class Application:
         )
         self.releaser = Releaser(tools, clock)
         self.pipeline = Pipeline(tools, self.publisher, self.releaser)
-        self._port: IListeningPort | None = None
+        self._ports: list[IListeningPort] = []
         self._site: ServerSite | None = None
         self.report_service: Callable[[], Mapping[str, Any]] | None = None
         """Set by ``tgsyncd run``: what ``/debug``, ``/readyz`` and ``/metrics`` tell beside the catalog."""
@@ -175,8 +176,8 @@ class Application:
 
     async def stop_listening(self) -> None:
         """Take no more connections; those that are open go on."""
-        if self._port is not None:
-            port, self._port = self._port, None
+        ports, self._ports = self._ports, []
+        for port in ports:
             await _wait(port.stopListening())
 
     async def close(self) -> None:
@@ -315,10 +316,11 @@ class Application:
             cached_segments_removed=segments,
         )
 
-    async def listen(self, *, host: str, port: int) -> int:
+    async def listen(self, *, host: str, port: int, sockets: Sequence[int] = ()) -> int:
         """
         Serve on this address; return the port, which is a free one when 0 was asked for.
 
+        ``sockets``, which systemd opened, win over the address.
         Raises ConfigError when the port is taken.
         """
         endpoint = TCP4ServerEndpoint(self._reactor, port, interface=host)
@@ -330,14 +332,14 @@ class Application:
             actions=Actions(self),
         )
         try:
-            self._port = await endpoint.listen(site)
+            self._ports = adopt_sockets(self._reactor, sockets, site) or [await endpoint.listen(site)]
         except CannotListenError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.socketError.strerror}",
                 hint="another tgsyncd, or another machine's address? See server.port (--port), server.listen",
             ) from error
-        address = self._port.getHost()
-        assert isinstance(address, IPv4Address)
+        address = self._ports[0].getHost()
+        assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

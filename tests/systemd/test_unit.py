@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tgsyncd.cli.run import STOP_S, command
+from tgsyncd.config.schema import Server
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "tgsyncd.service"
@@ -47,8 +48,25 @@ def test_verify(tmp_path):
     program.chmod(0o755)
     unit = tmp_path / "tgsyncd.service"
     unit.write_text(re.sub(r"/opt/tgsyncd/\S+/tgsyncd", str(program), UNIT.read_text()))
-    result = analyze("verify", "--man=no", str(unit))
+    port = tmp_path / "tgsyncd.socket"
+    port.write_text(UNIT.with_suffix(".socket").read_text())
+    result = analyze("verify", "--man=no", str(unit), str(port))
     assert "tgsyncd" not in result.stderr, result.stderr
+
+
+@needs_systemd
+def test_verify_finds_what_is_wrong(tmp_path):
+    """Else the test above would prove nothing: systemd-analyze of some versions exits with 0."""
+    unit = tmp_path / "tgsyncd.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\nProtectHomee=yes\n")
+    assert "ProtectHomee" in analyze("verify", "--man=no", str(unit)).stderr
+
+
+def test_the_socket_listens_where_the_program_would():
+    """By default; another port in one of them would be a surprise."""
+    text = UNIT.with_suffix(".socket").read_text()
+    server = Server()
+    assert f"ListenStream={server.listen}:{server.port}\n" in text
 
 
 def test_it_fits_the_program():

@@ -42,8 +42,10 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
     reads the configuration again.
     """
     from tgsyncd.notify import Notifier
+    from tgsyncd.sockets import port_of, take_sockets
 
     notifier = Notifier.from_environ(shell.environ)
+    sockets = take_sockets(shell.environ)
     extra: dict[tuple[str | int, ...], object] = {}
     if host is not None:
         extra["server", "listen"] = host
@@ -57,7 +59,12 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
         return config
 
     config = load()
-    chosen = choose_free_port(config.server.listen, wanted=config.server.port, preferred=None)
+    listen = config.server.listen
+    chosen = (
+        port_of(sockets[0])
+        if sockets
+        else choose_free_port(listen, wanted=config.server.port, preferred=None)
+    )
     urls = serving_urls(shell, config, port=chosen)
 
     async def main(reactor: Any) -> int:
@@ -67,7 +74,7 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
 
         service = await Service.open(reactor, set_public_urls(config, urls), notifier=notifier)
         try:
-            await service.start(host=config.server.listen, port=chosen)
+            await service.start(host=listen, port=chosen, sockets=sockets)
             shell.say(f"serving {urls[0]}, {len(config.libraries)} libraries")
             reload_on_sighup(service, lambda: set_public_urls(load(), urls), reactor=reactor)
             await until_interrupted()

@@ -28,7 +28,7 @@ from tgsyncd.service.removal import Removal
 from tgsyncd.service.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
@@ -101,19 +101,22 @@ class Service:
             raise
         return cls(app, lock, reactor=reactor, notifier=notifier)
 
-    async def start(self, *, host: str, port: int) -> int:
+    async def start(self, *, host: str, port: int, sockets: Sequence[int] = ()) -> int:
         """
         Serve and begin to work; return the port. Raises ConfigError when the port is taken.
+
+        ``sockets``, which systemd opened, win over the address.
 
         We are ready when we serve: recovery and scans, which may take long, come after that.
         """
         self._pool.start()
         self._plan_jobs()
-        taken = await self.app.listen(host=host, port=port)
+        taken = await self.app.listen(host=host, port=port, sockets=sockets)
         self.schedule.start()
         self.health.start()
         self._control.listen()
-        _log.info("listening on {host}, port {port}", host=host, port=taken)
+        whose = " (the socket is systemd's)" if sockets else ""
+        _log.info("listening on {host}, port {port}{whose}", host=host, port=taken, whose=whose)
         self.notifier.ready()
         self._beginning = start(
             self._begin_work(), lambda failure: _log.failure("the start failed", failure=failure)
