@@ -64,7 +64,7 @@ async def compare(pairs, folder):
 
     film = await in_thread(make_film, "ts")
     async with a_telegram(folder) as telegram, a_client() as client:
-        config = make_config(folder, cache={"ahead_segments": 0, "heads_bytes": 0}, **sections(telegram))
+        config = make_config(folder, cache={"ahead_duration": 0, "heads_bytes": 0}, **sections(telegram))
         async with running(config, listen=False) as app:
             (done,) = await upload(app, film)
         times = {"Telegram alone": [], "tgsyncd": []}

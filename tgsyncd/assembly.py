@@ -180,7 +180,7 @@ def build_engine(config: Config, *, reactor: Any, catalog: Catalog, store: Store
             memory_ttl_s=config.cache.memory_duration,
             disk_bytes=config.cache.disk_bytes,
             heads_bytes=config.cache.heads_bytes,
-            ahead_segments=config.cache.ahead_segments,
+            ahead_s=config.cache.ahead_duration,
         )
 
     async def record(uses: Sequence[SegmentUse]) -> None:

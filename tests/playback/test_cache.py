@@ -15,7 +15,7 @@ from tgsyncd.errors import DocumentCorrupt, DocumentMissing
 from tgsyncd.playback.flight import Flight
 
 BIG = 600_000
-PLAIN = {"disk_bytes": 0, "heads_bytes": 0, "ahead_segments": 0}
+PLAIN = {"disk_bytes": 0, "heads_bytes": 0, "ahead_s": 0.0}
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_a_segment_larger_than_the_memory_is_served(tmp_path):
 
 def test_a_slow_reader_holds_a_chunk_and_not_the_segment(tmp_path):
     """Its segment is evicted from under it, and it goes on from disk."""
-    cached = Cached(tmp_path, memory_bytes=3_000_000, heads_bytes=0, ahead_segments=0)
+    cached = Cached(tmp_path, memory_bytes=3_000_000, heads_bytes=0, ahead_s=0.0)
     film = cached.add_film([1_000_000] * 8)
     slow = SlowReader(cached.engine.open(film.rendition, *film.range_of(2)))
     assert result(slow.take()) <= 256 * 1024
@@ -247,7 +247,7 @@ def test_a_segment_leaves_the_memory_five_minutes_after_its_last_use(cached):
 
 def test_what_a_stalled_reader_began_to_read_is_freed(tmp_path):
     """All that stays of it is the chunk that he has."""
-    cached = Cached(tmp_path, memory_bytes=3_000_000, heads_bytes=0, ahead_segments=0)
+    cached = Cached(tmp_path, memory_bytes=3_000_000, heads_bytes=0, ahead_s=0.0)
     film = cached.add_film([1_000_000] * 30)
     slow = [SlowReader(cached.engine.open(film.rendition, *film.range_of(order))) for order in range(2, 20)]
     for reader in slow:
@@ -263,7 +263,7 @@ def test_what_a_stalled_reader_began_to_read_is_freed(tmp_path):
 
 @pytest.fixture
 def on_disk(tmp_path):
-    return Cached(tmp_path, heads_bytes=0, ahead_segments=0)
+    return Cached(tmp_path, heads_bytes=0, ahead_s=0.0)
 
 
 def files_in(folder):
@@ -323,9 +323,9 @@ def test_an_interrupted_file_is_never_served(on_disk, tmp_path):
 
 def test_the_disk_cache_stays_within_its_size(tmp_path):
     """What was used longest ago goes first."""
-    cached = Cached(tmp_path, memory_bytes=0, disk_bytes=1_300_000, heads_bytes=0, ahead_segments=0)
+    cached = Cached(tmp_path, memory_bytes=0, disk_bytes=1_300_000, heads_bytes=0, ahead_s=0.0)
     cached.settings = cached.settings.__class__(
-        folder=tmp_path, memory_bytes=5_000_000, disk_bytes=1_300_000, heads_bytes=0, ahead_segments=0
+        folder=tmp_path, memory_bytes=5_000_000, disk_bytes=1_300_000, heads_bytes=0, ahead_s=0.0
     )
     cached.start_engine()
     film = cached.add_film([BIG] * 6)
@@ -373,6 +373,16 @@ def test_the_next_three_segments_are_read_ahead(ahead):
     assert ahead.report["misses"] == 1
     ahead.clock.pump([60.0] * 30)
     assert orders(ahead, film) == list(range(2, 8))
+
+
+def test_how_far_is_read_ahead_is_a_matter_of_seconds(tmp_path):
+    """Of segments of 6 s: two in 10 s, five in 30 s."""
+    for seconds, count in ((10.0, 2), (30.0, 5)):
+        cached = Cached(tmp_path / str(count), disk_bytes=0, heads_bytes=0, ahead_s=seconds)
+        film = cached.add_film([BIG] * 12)
+        result(cached.read_segment(film, 2))
+        cached.turn()
+        assert orders(cached, film) == list(range(2, 3 + count))
 
 
 def test_nothing_is_read_ahead_of_a_probe(ahead):

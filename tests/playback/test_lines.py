@@ -25,7 +25,7 @@ from tgsyncd.playback.lines import (
 from tgsyncd.playback.upstream import Patience
 
 MB = 1_000_000
-ALONE = {"disk_bytes": 0, "heads_bytes": 0, "ahead_segments": 0}
+ALONE = {"disk_bytes": 0, "heads_bytes": 0, "ahead_s": 0.0}
 
 
 # --- decisions ---------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from benchmarks import playback_policy
 from tgsyncd.playback.policy import (
     HEAD_BYTES,
+    MAX_AHEAD,
     Kept,
     Playhead,
     choose_ahead,
     choose_depth,
+    count_ahead,
     distance,
     head_bytes,
     is_beyond_head,
@@ -104,6 +106,26 @@ def test_the_depth_falls_with_the_viewers_and_their_bit_rate(viewers, mean_mb, d
         choose_depth(budget_bytes=100_000_000, viewers=viewers, mean_bytes=mean_mb * 1e6, max_depth=3)
         == depth
     )
+
+
+@pytest.mark.parametrize(
+    ("durations_s", "ahead_s", "count"),
+    [
+        ([6.0] * 20, 18.0, 3),
+        ([6.006] * 20, 18.0, 3),
+        ([5.8] * 20, 18.0, 3),
+        ([2.0] * 20, 18.0, 9),
+        ([20.0] * 20, 18.0, 1),
+        ([0.04] * 900, 18.0, MAX_AHEAD),
+        ([6.0, 6.0], 18.0, 2),
+        ([600.0, 6.0], 18.0, 1),
+        ([6.0] * 20, 0.0, 0),
+        ([], 18.0, 0),
+    ],
+)
+def test_it_is_seconds_that_are_read_ahead(durations_s, ahead_s, count):
+    """Of long segments few, of short ones many, and one at least."""
+    assert count_ahead(durations_s, ahead_s) == count
 
 
 def test_no_reading_ahead_when_it_is_switched_off():

@@ -28,6 +28,10 @@ class CacheSection(Section):
         description="Most disk space for the beginnings of videos, about 3.3 MB each, so that starting one "
         "never waits for the store; beyond it the least recently watched go. 0 keeps none.",
     )
-    ahead_segments: int = Field(
-        default=3, ge=0, le=10, description="Segments that are fetched ahead of each viewer."
+    ahead_duration: Duration = Field(
+        default=18.0,
+        ge=0.0,
+        le=300.0,
+        description="So much film is fetched ahead of each viewer, less when the memory is short: three "
+        "segments by default. 0 fetches nothing that nobody asked for.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tgsyncd.playback.policy import choose_ahead, choose_depth
+from tgsyncd.playback.policy import choose_ahead, choose_depth, count_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tgsyncd.playback.shelf import Shelf
     from tgsyncd.playback.upstream import Upstream
 
-ASK_AHEAD = 8
+ASK_AHEAD_S = 48.0
 """
-So many segments ahead the store is told what comes, on top of what is fetched.
+So much film ahead the store is told what comes, on top of what is fetched.
 
-Some 50 s of film: getFile of 19.9 MB takes seconds, and its answer is good for an hour.
+getFile of 19.9 MB takes seconds, and its answer is good for an hour.
 """
 
 
@@ -43,7 +43,7 @@ class ReadAhead:
         disk: Shelf,
         upstream: Upstream,
         reactor: IReactorTime,
-        max_depth: int,
+        ahead_s: float,
         ask_ahead: Callable[[DocumentRef], None],
     ) -> None:
         self._sessions = sessions
@@ -53,7 +53,7 @@ class ReadAhead:
         self._disk = disk
         self._upstream = upstream
         self._reactor = reactor
-        self._max_depth = max_depth
+        self._ahead_s = ahead_s
         self._ask_ahead = ask_ahead
         self._asked: dict[Session, int] = {}
         """Up to which offset the store was told, for each viewer."""
@@ -74,13 +74,13 @@ class ReadAhead:
         if self._call is not None and self._call.active():
             self._call.cancel()
 
-    def depth(self, layout: Layout, viewers: int) -> int:
-        """Return how many segments are read ahead of each viewer of this stream."""
+    def depth(self, layout: Layout, order: int, viewers: int) -> int:
+        """Return how many segments are read ahead of a viewer who is at this one, of so many viewers."""
         return choose_depth(
             budget_bytes=self._memory.limit_bytes,
             viewers=viewers,
             mean_bytes=layout.mean_bytes,
-            max_depth=self._max_depth,
+            max_depth=count_ahead(layout.durations_after(order), self._ahead_s),
         )
 
     def _plan(self) -> None:
@@ -105,9 +105,11 @@ class ReadAhead:
         for session in sessions:
             layout = self._layouts.get(session.stream)
             if layout is not None and not self._is_early(layout, session.order):
-                layouts[session.playhead] = layout, self.depth(layout, len(sessions))
+                layouts[session.playhead] = layout, self.depth(layout, session.order, len(sessions))
         chosen = []
-        for head, away in choose_ahead(list(layouts), self._max_depth):
+        for head, away in choose_ahead(
+            list(layouts), max((depth for _, depth in layouts.values()), default=0)
+        ):
             layout, depth = layouts[head]
             piece = layout.segment(head.order + away)
             if piece is not None and piece.key and away <= depth:
@@ -127,8 +129,9 @@ class ReadAhead:
             here = layout.segment(session.order) if layout else None
             if layout is None or here is None:
                 continue
-            last = layout.segment(session.order + self._max_depth + ASK_AHEAD)
-            stop = last.end if last else layout.rendition.stream_bytes
+            told = count_ahead(layout.durations_after(session.order), self._ahead_s + ASK_AHEAD_S)
+            last = layout.segment(session.order + told)
+            stop = last.end if last else here.end
             start = self._asked.get(session, here.offset)
             if not here.offset <= start <= stop:
                 start = here.offset  # he jumped

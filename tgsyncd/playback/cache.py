@@ -61,7 +61,8 @@ class CacheSettings:
     heads_bytes: int = 5_000_000_000
     memory_ttl_s: float = 300.0
     """A segment leaves the memory so long after its last use."""
-    ahead_segments: int = 3
+    ahead_s: float = 18.0
+    """So much film is read ahead of each viewer: three segments of 6 s."""
 
 
 class SegmentCache:
@@ -122,7 +123,7 @@ class SegmentCache:
             disk=self._disk,
             upstream=upstream,
             reactor=reactor,
-            max_depth=settings.ahead_segments,
+            ahead_s=settings.ahead_s,
             ask_ahead=ask_ahead,
         )
         self._fetches.on_progress = self._ahead.plan_soon

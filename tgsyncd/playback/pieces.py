@@ -78,6 +78,11 @@ class Layout:
         """Return the piece of this order."""
         return self._by_order.get(order)
 
+    def durations_after(self, order: int) -> Iterator[float]:
+        """Yield how long the segments behind this one last, in seconds."""
+        while (piece := self._by_order.get(order := order + 1)) is not None:
+            yield piece.duration_s
+
     def filename(self, piece: Piece) -> str:
         """Return the last part of the piece's URL, by which ``cache_metadata`` knows it."""
         if piece.order is None or piece.order < 0:
