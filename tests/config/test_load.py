@@ -136,22 +136,22 @@ def test_problems_of_variables_and_flags_name_them(load):
         ("server: {public_urls: ['http://x:99999']}", "port"),
         ("documents: {max_bytes: 30 MB}", "local_mode"),
         ("store: {kind: telegram}", "at least one bot and one chat"),
-        ("telegram: {chats: [-1], scratch_chat: -1}", "scratch_chat must not be"),
+        ("telegram: {chats: [-1], scratch_chat: -1}", "scratch_chat: this must not be"),
         ("telegram: {bots: [{token_env: A, token_file: b}]}", "exactly one of"),
         ("publish: {file_mode: 999}", "not a file mode"),
         ("libraries: [{name: A, source: a, publish: a/b}]", "inside the source"),
-        ("libraries: [{name: A, source: a, publish: a}]", "same folder"),
+        ("libraries: [{name: A, source: a, publish: a}]", "the source folder too"),
         ("libraries: [{name: A, source: a, publish: b, after_publish: move}]", "needs the folder move_to"),
         (
             "libraries: [{name: A, source: a, publish: b, after_publish: move, move_to: a/done}]",
-            "move_to lies inside the source of 'A'",
+            "this lies inside the source of 'A'",
         ),
         (
             "libraries: [{name: A, source: a, publish: b}, {name: A, source: c, publish: d}]",
-            "two libraries are named",
+            "another library is named",
         ),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
-        ("? [1, 2]\n: 3", "not valid YAML"),
+        ("? [1, 2]\n: 3", "must be text"),
     ],
 )
 def test_what_cannot_work_is_refused(load, yaml, expected):

@@ -50,6 +50,7 @@ class Source:
             flags={**self.flags, **(extra or {})},
             home=shell.home,
             folder=shell.folder,
+            addresses=shell.addresses,
         )
         shell.redactor.add(*loaded.secrets)
         for warning in loaded.warnings:

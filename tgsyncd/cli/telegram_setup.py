@@ -74,7 +74,7 @@ class Setup:
             ConfigError: something is missing or wrong, and nobody can be asked.
             Refused: a file would have to be replaced.
         """
-        self._target.open(self._settings([], [0]))
+        self._target.open(self._settings([], [-1]))
         bots = self._given_bots() or await self._ask_bots()
         self._target.claim(bots)
         settings = await self._choose_chats(bots)

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from tgsyncd.config.section import Section
-from tgsyncd.config.values import LocalPath, Name
+from tgsyncd.config.values import LocalPath, Name, TheirPath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_LIBRARIES = 200
+"""Each is compared with each."""
 
 
 class Library(Section):
@@ -32,7 +39,7 @@ class Library(Section):
         default=True,
         description="Write an `.nfo` with title, year and ids where the source has none beside it.",
     )
-    jellyfin_path: str | None = Field(
+    jellyfin_path: TheirPath | None = Field(
         default=None,
         description="What Jellyfin calls the folder `publish`, when it runs in a container or elsewhere.",
     )
@@ -50,32 +57,49 @@ class Library(Section):
     )
 
 
-def library_problems(libraries: tuple[Library, ...]) -> list[str]:
-    """Return what is wrong with the libraries as a whole, in words."""
-    problems = []
-    names = [library.name for library in libraries]
-    problems += [f"two libraries are named {name!r}" for name in {*names} if names.count(name) > 1]
-    for library in libraries:
-        # A folder that is read and written at once would find what it published.
-        if library.source == library.publish:
-            problems.append(f"library {library.name!r}: source and publish are the same folder")
-        problems += [
-            f"library {library.name!r}: publish lies inside the source of {other.name!r}"
-            for other in libraries
-            if other.source in library.publish.parents
-        ]
-        problems += _release_problems(library, libraries)
+At = tuple[str | int, ...]
+"""An option below ``libraries``: ``(0, "publish")``."""
+
+
+def library_problems(libraries: tuple[Library, ...]) -> list[tuple[At, str]]:
+    """Return what is wrong with the libraries as a whole: the option, and a sentence."""
+    problems: list[tuple[At, str]] = []
+    first: dict[str, int] = {}
+    for index, library in enumerate(libraries):
+        if first.setdefault(library.name, index) != index:
+            problems.append(((index, "name"), f"another library is named {library.name!r} already"))
+        problems += [((index, key), message) for key, message in _overlaps(index, libraries)]
+        problems += [((index, "move_to"), message) for message in _release_problems(library, libraries)]
     return problems
+
+
+def _overlaps(index: int, libraries: tuple[Library, ...]) -> Iterator[tuple[str, str]]:
+    library = libraries[index]
+    # A folder that is read and written at once would find what it published.
+    if library.source == library.publish:
+        yield "publish", "this is the source folder too; the library needs a folder of its own"
+        return
+    for number, other in enumerate(libraries):
+        if _is_below(library.publish, other.source):
+            yield "publish", f"this lies inside the source of {other.name!r}, which is only read"
+        if number < index and library.source == other.source:
+            yield "source", f"this is the source of {other.name!r} already"
+        if _is_below(library.source, other.publish):
+            yield "source", f"this lies in what {other.name!r} publishes: Jellyfin would show videos twice"
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return folder in path.parents
 
 
 def _release_problems(library: Library, libraries: tuple[Library, ...]) -> list[str]:
     if library.after_publish != "move":
         return []
     if library.move_to is None:
-        return [f"library {library.name!r}: after_publish is move, which needs the folder move_to"]
+        return ["after_publish is move, which needs the folder move_to"]
     # What lies there would be found by the next scan, and be watched for vanishing.
     return [
-        f"library {library.name!r}: move_to lies inside the source of {other.name!r}"
+        f"this lies inside the source of {other.name!r}"
         for other in libraries
-        if other.source == library.move_to or other.source in library.move_to.parents
+        if other.source == library.move_to or _is_below(library.move_to, other.source)
     ]

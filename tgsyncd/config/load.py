@@ -4,28 +4,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import ifaddr
 from pydantic import ValidationError
 
 from tgsyncd.config.environment import read_variables, variable_of
-from tgsyncd.config.hosts import InterfaceAddress
-from tgsyncd.config.problems import Problem, explain, render_location
-from tgsyncd.config.schema import Bot, Config
+from tgsyncd.config.hosts import InterfaceAddress, check_public_host
+from tgsyncd.config.problems import Problem, by_line, explain, line_of, render_location
+from tgsyncd.config.schema import Config
 from tgsyncd.config.secrets import read_admin_token, read_api_key, read_token
 from tgsyncd.config.values import PathBase
-from tgsyncd.config.yamltext import YamlTree, parse_yaml
+from tgsyncd.config.yamltext import MAX_BYTES, YamlTree, parse_yaml
 from tgsyncd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+
+    from pydantic import SecretStr
 
     from tgsyncd.config.problems import Location
 
 
 _SECRETS = {("jellyfin", "api_key"), ("auth", "admin_token")}
+_WRITE_ONE = "write one with: tgsyncd config example > tgsyncd.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +62,14 @@ def load_config(
     flags: Mapping[Location, object],
     home: Path,
     folder: Path,
+    addresses: Callable[[], Sequence[InterfaceAddress]] | None = None,
 ) -> Loaded:
     """
     Read the whole configuration.
 
     ``path`` is the YAML file, None for defaults, variables and flags alone. ``flags`` maps options to
     values. ``folder`` is what relative paths in variables and flags are relative to; in YAML it is the
-    folder of the file.
+    folder of the file. ``addresses`` are those of this machine, which a message may recommend.
 
     Raises
         ConfigError that lists every problem found, each with its option, line and what is allowed.
@@ -78,14 +84,13 @@ def load_config(
         if not _put(values, location, _anchor(value, location, folder, home)):
             problems.append(Problem(location=location[:1], message="this must hold options"))
     config, invalid = _validate(values, base, tree)
+    problems += invalid
+    if config is not None and not problems:
+        config, unusable = _with_secrets(config, environ, tree)
+        problems += [*_unreachable_urls(config, tree, addresses), *unusable]
     if problems or config is None:
-        found = [*problems, *invalid]
-        raise ConfigError(_render_problems(found, _origins(variables, flags), path))
-    return Loaded(
-        config=_with_admin_token(_with_api_key(_with_tokens(config, environ), environ), environ),
-        path=path,
-        warnings=warnings,
-    )
+        raise _refusal(problems, _origins(variables, flags), path)
+    return Loaded(config=config, path=path, warnings=warnings)
 
 
 def check_text(text: str, path: Path, *, home: Path) -> None:
@@ -100,7 +105,7 @@ def check_text(text: str, path: Path, *, home: Path) -> None:
     config, invalid = _validate(_plain_copy(tree.values), base, tree)
     found = [*tree.problems, *_refuse_written_tokens(tree), *invalid]
     if found or config is None:
-        raise ConfigError(_render_problems(found, {}, path))
+        raise _refusal(found, {}, path)
 
 
 def own_addresses() -> tuple[InterfaceAddress, ...]:
@@ -116,16 +121,25 @@ def _read_yaml(path: Path | None) -> YamlTree:
     if path is None:
         return YamlTree(values={}, lines={}, problems=[])
     try:
-        return parse_yaml(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES * 2)
     except FileNotFoundError as error:
         message = f"there is no configuration file {path}"
-        raise ConfigError(message, hint="write one with: tgsyncd config example > tgsyncd.yaml") from error
-    except UnicodeDecodeError as error:
-        message = f"{path} is not text in UTF-8, so it is no configuration file"
-        raise ConfigError(message, hint="write one with: tgsyncd config example > tgsyncd.yaml") from error
+        raise ConfigError(message, hint=_WRITE_ONE) from error
     except OSError as error:
         message = f"the configuration file {path} cannot be read: {error.strerror}"
         raise ConfigError(message, hint="let the user that tgsyncd runs as read it") from error
+    try:
+        return parse_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ConfigError(f"{path.name} is text in UTF-16", hint="save it as UTF-8") from error
+        if b"\0" in data:
+            message = f"{path} is not text in UTF-8, so it is no configuration file"
+            raise ConfigError(message, hint=_WRITE_ONE) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{path.name}, line {line}: a character here is not UTF-8"
+        raise ConfigError(message, hint="save the file as UTF-8") from error
 
 
 def _validate(values: dict[str, Any], base: PathBase, tree: YamlTree) -> tuple[Config | None, list[Problem]]:
@@ -135,16 +149,22 @@ def _validate(values: dict[str, Any], base: PathBase, tree: YamlTree) -> tuple[C
         return None, explain(error.errors(include_url=False), Config, tree.lines)
 
 
-def _render_problems(problems: Sequence[Problem], origins: Mapping[Location, str], path: Path | None) -> str:
+def _refusal(problems: Sequence[Problem], origins: Mapping[Location, str], path: Path | None) -> ConfigError:
+    """Return the error that names all problems, in the order of their lines."""
     lines = []
-    for problem in problems:
+    for problem in by_line(problems):
         origin = next((text for at, text in origins.items() if at == problem.location[: len(at)]), None)
         where = origin or (f"{path.name}, line {problem.line}" if path and problem.line else "")
+        where = where or (path.name if path else "")
         option = render_location(problem.location)
         lines.append(": ".join(part for part in (where, option, problem.message) if part))
     if len(lines) == 1:
-        return lines[0]
-    return "\n  ".join([f"{len(lines)} problems in the configuration:", *lines])
+        return ConfigError(lines[0], hint=problems[0].hint)
+    hinted = [
+        f"{line} ({problem.hint})" if problem.hint else line
+        for line, problem in zip(lines, by_line(problems), strict=True)
+    ]
+    return ConfigError("\n  ".join([f"{len(lines)} problems in the configuration:", *hinted]))
 
 
 def _origins(
@@ -201,33 +221,55 @@ def _anchor(value: object, location: Location, folder: Path, home: Path) -> obje
     return value
 
 
-def _with_tokens(config: Config, environ: MutableMapping[str, str]) -> Config:
-    """Read the tokens, when they are needed: a directory store must not fail for a bot's file."""
-    if config.store.kind != "telegram":
-        return config
-    bots: list[Bot] = []
-    problems: list[str] = []
-    for index, bot in enumerate(config.telegram.bots):
+def _unreachable_urls(
+    config: Config, tree: YamlTree, addresses: Callable[[], Sequence[InterfaceAddress]] | None
+) -> list[Problem]:
+    """Find public URLs that other machines cannot open."""
+    problems = []
+    for index, url in enumerate(config.server.public_urls):
+        at = ("server", "public_urls", index)
+        option = render_location(at)
         try:
-            token = read_token(bot, environ, option=f"telegram.bots[{index}]")
+            check_public_host(urlsplit(url).hostname or "", (addresses or own_addresses)(), option=option)
         except ConfigError as error:
-            problems.append(str(error))
-        else:
+            message = error.message.removeprefix(f"{option}: ")
+            problems.append(
+                Problem(location=at, line=line_of(at, tree.lines), message=message, hint=error.hint)
+            )
+    return problems
+
+
+def _with_secrets(
+    config: Config, environ: MutableMapping[str, str], tree: YamlTree
+) -> tuple[Config, list[Problem]]:
+    """Read the secrets that are needed: a directory store must not fail for a bot's file."""
+    by_name = {render_location(at): at for at in tree.lines}
+    problems: list[Problem] = []
+
+    def read(reader: Callable[[], SecretStr | None]) -> SecretStr | None:
+        try:
+            return reader()
+        except ConfigError as error:
+            option, _, message = error.message.partition(": ")
+            at = by_name.get(option)
+            if at is None:
+                problems.append(Problem(location=(), message=error.message, hint=error.hint))
+            else:
+                line = line_of(at, tree.lines)
+                problems.append(Problem(location=at, line=line, message=message, hint=error.hint))
+            return None
+
+    auth, telegram, jellyfin = config.auth, config.telegram, config.jellyfin
+    if config.store.kind == "telegram":
+        bots = []
+        for index, bot in enumerate(telegram.bots):
+            token = read(partial(read_token, bot, environ, option=f"telegram.bots[{index}]"))
             bots.append(bot.model_copy(update={"token": token}))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    telegram = config.telegram.model_copy(update={"bots": tuple(bots)})
-    return config.model_copy(update={"telegram": telegram})
-
-
-def _with_api_key(config: Config, environ: MutableMapping[str, str]) -> Config:
-    if config.jellyfin.url is None:
-        return config
-    key = read_api_key(config.jellyfin, environ)
-    return config.model_copy(update={"jellyfin": config.jellyfin.model_copy(update={"api_key": key})})
-
-
-def _with_admin_token(config: Config, environ: MutableMapping[str, str]) -> Config:
-    auth = config.auth
-    token = read_admin_token(auth.admin_token_file, auth.admin_token_credential, environ)
-    return config.model_copy(update={"auth": auth.model_copy(update={"admin_token": token})})
+        telegram = telegram.model_copy(update={"bots": tuple(bots)})
+    if jellyfin.url is not None:
+        key = read(lambda: read_api_key(jellyfin, environ))
+        jellyfin = jellyfin.model_copy(update={"api_key": key})
+    token = read(lambda: read_admin_token(auth.admin_token_file, auth.admin_token_credential, environ))
+    auth = auth.model_copy(update={"admin_token": token})
+    sections = {"telegram": telegram, "jellyfin": jellyfin, "auth": auth}
+    return config.model_copy(update=sections), problems

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from tgsyncd.config.units import render_size
+from tgsyncd.config.section import SEVERAL
+from tgsyncd.config.units import parse_duration, parse_size, render_duration, render_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
 
 Location = tuple[str | int, ...]
 """Where in the tree: ``("libraries", 0, "name")``."""
@@ -29,6 +32,7 @@ class Problem:
     location: Location
     message: str
     line: int | None = None
+    hint: str = ""
 
 
 def render_location(location: Location) -> str:
@@ -49,28 +53,39 @@ def explain(
 ) -> list[Problem]:
     """Translate pydantic's error records into problems, by line."""
     problems = [
-        Problem(
-            location=error["loc"],
-            line=_line_of(error["loc"], lines),
-            message=redact(_sentence(error, root)),
-        )
+        Problem(location=location, line=line_of(location, lines), message=redact(message))
         for error in errors
+        for location, message in _each_problem(error, root)
     ]
+    return by_line(problems)
+
+
+def by_line(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems in the order in which somebody mends them; those without a line come first."""
     return sorted(problems, key=lambda problem: (problem.line or 0, render_location(problem.location)))
+
+
+def line_of(location: Location, lines: Mapping[Location, int]) -> int | None:
+    """Return the line of the key, or of the nearest section around it: a missing key has none of its own."""
+    for end in range(len(location), 0, -1):
+        if location[:end] in lines:
+            return lines[location[:end]]
+    return None
+
+
+def _each_problem(error: Mapping[str, Any], root: type[BaseModel]) -> Iterator[tuple[Location, str]]:
+    at: Location = error["loc"]
+    if error["type"] == SEVERAL:
+        for below, message in error["ctx"]["problems"]:
+            yield (*at, *below), message
+    else:
+        yield at, _sentence(error, root)
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Return the known word that was probably meant."""
     matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return matches[0] if matches else None
-
-
-def _line_of(location: Location, lines: Mapping[Location, int]) -> int | None:
-    """Of the key, or of the nearest section around it: a missing key has no line of its own."""
-    for end in range(len(location), 0, -1):
-        if location[:end] in lines:
-            return lines[location[:end]]
-    return None
 
 
 def _sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
@@ -84,7 +99,7 @@ def _sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind in {"greater_than_equal", "less_than_equal"}:
-        return _out_of_bounds(error, context)
+        return _out_of_bounds(context, _option_at(error["loc"], root))
     message = str(error["msg"])
     return _PLAIN.get(kind, message[:1].lower() + message[1:])
 
@@ -92,13 +107,16 @@ def _sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
 _PLAIN = {
     "int_parsing": "this must be a whole number",
     "int_type": "this must be a whole number",
+    "int_from_float": "this must be a whole number",
+    "int_parsing_size": "this number is too long",
+    "finite_number": "this must be a number",
     "float_parsing": "this must be a number",
     "float_type": "this must be a number",
     "bool_parsing": "this must be true or false",
     "bool_type": "this must be true or false",
     "string_type": "this must be text (in quotes, when it looks like a number)",
     "path_type": "this must be a path",
-    "tuple_type": "this must be a list",
+    "tuple_type": "this must be a list, such as [one, two]",
     "model_type": "this must hold options as 'name: value'",
     "string_pattern_mismatch": "this may hold letters, digits, blank, '.', '_' and '-', at most 64",
 }
@@ -112,9 +130,20 @@ def _unknown_key(location: Location, root: type[BaseModel]) -> str:
             "token_file, or use token_env or credential"
         )
     known = [name for name, info in section.model_fields.items() if not info.exclude]
-    meant = nearest(key, known)
+    meant = nearest(key, known) or " or ".join(_options_named(key, root, ""))
     guess = f"; did you mean {meant}?" if meant else "."
     return f"there is no option of this name{guess} Known here: {', '.join(known)}"
+
+
+def _options_named(key: str, section: type[BaseModel], at: str) -> Iterator[str]:
+    """Yield the options of other sections that have exactly this name: it is indented wrongly."""
+    for name, info in section.model_fields.items():
+        inner = model_of(info.annotation)
+        if name == key and at and not info.exclude:
+            yield f"{at}{name}"
+        if inner is not None:
+            is_one = isinstance(info.annotation, type)
+            yield from _options_named(key, inner, f"{at}{name}." if is_one else f"{at}{name}[…].")
 
 
 def _not_allowed(given: object, expected: str) -> str:
@@ -124,20 +153,29 @@ def _not_allowed(given: object, expected: str) -> str:
     return f"{given!r} is not one of {', '.join(allowed)}{guess}"
 
 
-def _out_of_bounds(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+def _out_of_bounds(context: Mapping[str, Any], option: FieldInfo | None) -> str:
     bound = context.get("ge", context.get("le"))
-    name = next((str(part) for part in reversed(error["loc"]) if isinstance(part, str)), "")
-    text = f"{bound:,}" if isinstance(bound, int) else str(bound)
-    if name.endswith("bytes"):
+    readers = [getattr(each, "func", None) for each in option.metadata] if option else []
+    if parse_size in readers:
         text = render_size(int(bound))
+    elif parse_duration in readers:
+        text = render_duration(float(bound))
+    else:
+        text = f"{bound:,}"
     return f"this must be at {'least' if 'ge' in context else 'most'} {text}"
+
+
+def _option_at(location: Location, root: type[BaseModel]) -> FieldInfo | None:
+    names = [part for part in location if isinstance(part, str)]
+    return _section_at(tuple(names[:-1]), root).model_fields.get(names[-1]) if names else None
 
 
 def _section_at(location: Location, root: type[BaseModel]) -> type[BaseModel]:
     section = root
     for part in location:
         if isinstance(part, str):
-            section = model_of(section.model_fields[part].annotation) or section
+            info = section.model_fields.get(part)
+            section = (model_of(info.annotation) if info else None) or section
     return section
 
 

@@ -20,15 +20,19 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from tgsyncd.config.auth import Auth
 from tgsyncd.config.caching import CacheSection
 from tgsyncd.config.jellyfin import JellyfinSection
-from tgsyncd.config.libraries import Library, library_problems
+from tgsyncd.config.libraries import MAX_LIBRARIES, Library, library_problems
 from tgsyncd.config.running import IngestSection, JobsSection, ScanSection
-from tgsyncd.config.section import Section
+from tgsyncd.config.section import Section, refuse
+from tgsyncd.config.units import render_size
 from tgsyncd.config.values import LocalPath, Mode, Name, Port, Size, Target, Url
 from tgsyncd.model import DOCUMENT_MAX_BYTES, PackLimits
 
 # The Bot API refuses uploads above this even on a local server: https://core.telegram.org/bots/api,
 # "Using a Local Bot API Server": "Upload files up to 2000 MB".
 LOCAL_SERVER_MAX_BYTES = 2_000_000_000
+
+SPOOL_MIN_BYTES = 64_000_000
+"""What one video needs: three documents, or cutting would wait for each upload."""
 
 
 class StoreSection(Section):
@@ -93,10 +97,20 @@ class Telegram(Section):
         description="`true` when `base_url` is your own Bot API server started with `--local`.",
     )
 
+    @field_validator("chats")
+    @classmethod
+    def _are_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        refuse([
+            ((index,), f"{chat} is a person or a bot; the ids of supergroups and channels begin with -100")
+            for index, chat in enumerate(value)
+            if chat >= 0
+        ])  # fmt: skip
+        return value
+
     @model_validator(mode="after")
     def _scratch_is_separate(self) -> Self:
         if self.scratch_chat is not None and self.scratch_chat in self.chats:
-            raise ValueError("scratch_chat must not be one of the chats that hold documents")
+            refuse([(("scratch_chat",), "this must not be one of the chats that hold documents")])
         return self
 
 
@@ -199,7 +213,7 @@ class Spool(Section):
 
     max_bytes: Size = Field(
         default=256_000_000,
-        ge=64_000_000,
+        ge=SPOOL_MIN_BYTES,
         description="Most that the spool takes on disk, in `data_dir`; at least 64 MB.",
     )
 
@@ -267,9 +281,10 @@ class Config(Section):
     @field_validator("libraries")
     @classmethod
     def _libraries_apart(cls, value: tuple[Library, ...]) -> tuple[Library, ...]:
-        problems = library_problems(value)
-        if problems:
-            raise ValueError("; ".join(problems))
+        if len(value) > MAX_LIBRARIES:
+            message = f"these are {len(value)}, and at most {MAX_LIBRARIES} libraries work"
+            raise ValueError(message)
+        refuse(library_problems(value))
         return value
 
     @field_validator("telegram")
@@ -280,6 +295,16 @@ class Config(Section):
             raise ValueError("store.kind is telegram, which needs at least one bot and one chat")
         return value
 
+    @field_validator("ingest")
+    @classmethod
+    def _spool_for_all(cls, value: IngestSection, info: ValidationInfo) -> IngestSection:
+        spool = info.data.get("spool")
+        if spool is not None and spool.max_bytes < value.parallel * SPOOL_MIN_BYTES:
+            needed, given = render_size(value.parallel * SPOOL_MIN_BYTES), render_size(spool.max_bytes)
+            message = f"{value.parallel} videos at once need a spool of {needed}; spool.max_bytes is {given}"
+            refuse([(("parallel",), message)])
+        return value
+
     @field_validator("documents")
     @classmethod
     def _documents_readable(cls, value: Documents, info: ValidationInfo) -> Documents:
@@ -288,10 +313,10 @@ class Config(Section):
             return value
         if value.max_bytes > DOCUMENT_MAX_BYTES and not telegram.local_mode:
             message = (
-                f"max_bytes above {DOCUMENT_MAX_BYTES:,} needs telegram.local_mode: the cloud Bot API "
+                f"more than {render_size(DOCUMENT_MAX_BYTES)} needs telegram.local_mode: the cloud Bot API "
                 "downloads no larger file"
             )
-            raise ValueError(message)
+            refuse([(("max_bytes",), message)])
         return value
 
     @property

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from tgsyncd.config.units import parse_duration, parse_size
+from tgsyncd.formats.cron import parse_cron
+
+_VARIABLE = re.compile(r"\$(\{[A-Za-z_]+\}|[A-Z_]+)(/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,20 @@ class PathBase:
 
     home: Path
     folder: Path
+
+
+def _check_path(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value or "\0" in value:
+        raise ValueError(f"a path cannot {'hold a NUL character' if value else 'be empty'}")
+    if value.startswith("~") and value != "~" and not value.startswith("~/"):
+        message = f"{value!r}: only ~/ is understood, which is your own home; write the whole path"
+        raise ValueError(message)
+    if _VARIABLE.match(value):
+        message = f"{value!r}: variables are not replaced in paths; write the whole path"
+        raise ValueError(message)
+    return value
 
 
 def _resolve(value: Path, info: ValidationInfo) -> Path:
@@ -35,15 +52,22 @@ def _resolve(value: Path, info: ValidationInfo) -> Path:
     return resolved
 
 
+def _check_their_path(value: str) -> str:
+    """Jellyfin's own path may be one of Windows: a drive, or a server after two backslashes."""
+    if not re.match(r"/|\\\\|[A-Za-z]:[/\\]", value):
+        message = f"{value!r} is not a whole path such as /media/films or D:\\media\\films"
+        raise ValueError(message)
+    return value
+
+
 def _parse_target(value: object) -> object:
     return value if value == "max" else parse_duration(value)
 
 
 def _check_cron(value: str) -> str:
-    """Crontab's five fields; what stands in them is judged by the scheduler that reads them."""
-    if value and not re.fullmatch(r"[0-9a-zA-Z*/,#-]+( +[0-9a-zA-Z*/,#-]+){4}", value.strip()):
-        message = f"{value!r} is not five fields as in crontab, such as '0 4 * * *'"
-        raise ValueError(message)
+    """Crontab's five fields, or nothing."""
+    if value.strip():
+        parse_cron(value)
     return value.strip()
 
 
@@ -63,7 +87,10 @@ def _parse_mode(value: object) -> int:
 
 
 def _check_url(value: str) -> str:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError("this URL has a '[' without its ']'") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("a URL starts with http:// or https:// and names a host")
     if parts.query or parts.fragment or parts.username:
@@ -75,7 +102,8 @@ def _check_url(value: str) -> str:
     return value.rstrip("/")
 
 
-LocalPath = Annotated[Path, AfterValidator(_resolve)]
+LocalPath = Annotated[Path, BeforeValidator(_check_path), AfterValidator(_resolve)]
+TheirPath = Annotated[str, AfterValidator(_check_their_path)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
