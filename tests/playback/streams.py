@@ -279,13 +279,15 @@ class FakeActions:
 class Server:
     """A real server on loopback, with a real catalog and a store in memory."""
 
-    def __init__(self, catalog, settings, *, clock=reactor, patience=None):
+    def __init__(self, catalog, settings, *, clock=reactor, patience=None, make_engine=None):
         self.catalog = catalog
         self.store = MemoryStore()
         self.actions = FakeActions(catalog)
-        self.engine = Engine(
-            catalog, self.store, clock, patience=patience or Patience(first_delay_s=0.01, budget_s=5)
-        )
+        if make_engine is None:
+            patience = patience or Patience(first_delay_s=0.01, budget_s=5)
+            self.engine = Engine(catalog, self.store, clock, patience=patience)
+        else:
+            self.engine = make_engine(catalog, self.store)
         self.site = build_site(
             reactor=clock,
             reader=catalog,
@@ -309,6 +311,7 @@ class Server:
         await self._listening.stopListening()
         for channel in list(self.site.connections):
             channel.transport.abortConnection()
+        await self.engine.close()
         await self.catalog.close()
 
 

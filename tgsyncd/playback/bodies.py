@@ -19,6 +19,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tgsyncd.errors import DocumentCorrupt, StoreError
+from tgsyncd.playback.sendfile import Sender
+from tgsyncd.playback.spans import FileSpan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,22 +36,28 @@ CHUNK_BYTES = 256 * 1024
 UNSENT_BYTES = 64 * 1024
 """What stands in the kernel's buffer beyond what is on its way: enough for 1 Gbit/s, at half a ms a turn."""
 
+UNSENT_FILE_BYTES = 256 * 1024
+"""The same of a file that the kernel sends: nothing of it is anywhere else, so it may be more."""
+
 
 @implementer(IPushProducer)
 class Outlet:
     """
     The way to one client: says when it takes no more.
 
-    Twisted asks to pause at 64 KiB of unsent bytes, so a client holds at most that and one chunk (256 KiB).
-    A client that reads slowly, or not at all, is waited for without limit: a paused player and ffmpeg's early
-    request for the next segment look just like that.
+    Twisted asks to pause at 64 KiB of unsent bytes, so a client holds at most that and one chunk. A client
+    that reads slowly, or not at all, is waited for without limit: a paused player and ffmpeg's early request
+    for the next segment look just like that. Since when it took nothing is told to the connection.
     """
 
-    def __init__(self, request: Request) -> None:
-        _limit_unsent(request)
+    def __init__(self, request: Request, reactor: IReactorTime) -> None:
         self._request = request
+        self._reactor = reactor
+        self._channel: Any = request.channel
         self._is_paused = False
         self._waiting: Deferred[None] | None = None
+        self._sender = Sender.over(request)
+        _limit_unsent(request, UNSENT_BYTES)
         request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
 
     def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
@@ -58,6 +66,10 @@ class Outlet:
 
     def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
         """Go on writing. May come without a pause before."""
+        if self._sender is not None and self._sender.is_sending:
+            self._channel.stalled_since_s = self._reactor.seconds()
+            self._sender.turn()
+            return
         self._is_paused = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -70,8 +82,25 @@ class Outlet:
         """Write, then wait until the client has taken it."""
         self._request.write(data)
         if self._is_paused:
+            self._channel.stalled_since_s = self._reactor.seconds()
             self._waiting = Deferred()
             await self._waiting
+            self._channel.stalled_since_s = None
+
+    async def send(self, span: FileSpan) -> None:
+        """Have the kernel send a part of a file, then wait until it has taken it. Raises OSError."""
+        assert self._sender is not None
+        self._request.write(b"")  # the head, if nothing was written yet
+        _limit_unsent(self._request, UNSENT_FILE_BYTES)
+        position = span.start
+        while position < span.stop:
+            end = await span.bring(position)
+            self._channel.stalled_since_s = self._reactor.seconds()
+            await self._sender.send(span.fd, position, end)
+            self._channel.stalled_since_s = None
+            self._request.sentLength += end - position
+            position = end
+        _limit_unsent(self._request, UNSENT_BYTES)
 
     def close(self) -> None:
         """End the answer."""
@@ -86,7 +115,12 @@ class Outlet:
             transport.abortConnection()
 
 
-def _limit_unsent(request: Request) -> None:
+def can_send_files(request: Request) -> bool:
+    """Tell whether ``deliver`` takes spans for this request."""
+    return Sender.over(request) is not None
+
+
+def _limit_unsent(request: Request, most_bytes: int) -> None:
     """
     Have the kernel take little more than it can send.
 
@@ -96,12 +130,12 @@ def _limit_unsent(request: Request) -> None:
     transport: Any = request.channel.transport if request.channel else None
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     if isinstance(handle, socket.socket) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
 
 
 def deliver(
     request: Request,
-    chunks: AsyncGenerator[bytes, None],
+    chunks: AsyncGenerator[bytes | FileSpan, None],
     *,
     first_byte: bytes,
     name: str,
@@ -114,7 +148,7 @@ def deliver(
     ``first_byte`` (or nothing) is known without asking the store, and goes out with the headers: hls.js gives
     up when no byte of the body came within 10 s. ``name`` is for the log. A client that goes away cancels.
     """
-    outlet = Outlet(request)
+    outlet = Outlet(request, reactor)
     pumping = Deferred.fromCoroutine(_pump(outlet, chunks, first_byte))
     gone = request.notifyFinish()
     gone.addErrback(lambda _: pumping.cancel())
@@ -122,7 +156,7 @@ def deliver(
     def failed(failure: Failure) -> Deferred[None] | None:
         if failure.check(CancelledError):
             return None
-        if failure.check(StoreError):
+        if failure.check(StoreError, OSError):
             _log.error("{name} broken off: {error}", name=name, error=failure.value)
         else:
             _log.failure("{name} broken off", failure=failure, name=name)
@@ -139,11 +173,16 @@ def _ignore_cancellation(failure: Failure) -> None:
     failure.trap(CancelledError)
 
 
-async def _pump(outlet: Outlet, chunks: AsyncGenerator[bytes, None], first_byte: bytes) -> None:
+async def _pump(outlet: Outlet, chunks: AsyncGenerator[bytes | FileSpan, None], first_byte: bytes) -> None:
     try:
         if first_byte:
             await outlet.write(first_byte)
         async for chunk in chunks:
+            if isinstance(chunk, FileSpan):
+                # What a file holds was verified when it was opened, its first byte too.
+                await outlet.send(chunk.after(len(first_byte)))
+                first_byte = b""
+                continue
             data = chunk
             if first_byte:
                 if not chunk.startswith(first_byte):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tgsyncd.playback.pieces import Layout, Piece
     from tgsyncd.playback.sessions import Session
     from tgsyncd.playback.shelf import InThread, Shelved
+    from tgsyncd.playback.spans import FileSpan
     from tgsyncd.playback.upstream import Upstream
     from tgsyncd.ports import CatalogReader, Clock
 
@@ -131,9 +132,9 @@ class SegmentCache:
         self._tick: IDelayedCall | None = None
 
     async def open(
-        self, rendition: Rendition, start: int, stop: int, viewer: str
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the stream's bytes ``[start, stop)``: ``Engine.open``."""
+        self, rendition: Rendition, start: int, stop: int, viewer: str, *, spans: bool = False
+    ) -> AsyncGenerator[bytes | FileSpan, None]:
+        """Yield the stream's bytes ``[start, stop)``: ``Engine.open`` and ``Engine.open_spans``."""
         layout = self._layouts.of(rendition)
         self._tick_later()
         self._memory.begin_sending(self._playheads())
@@ -141,7 +142,7 @@ class SegmentCache:
             for piece in layout.covering(start, stop):
                 first, last = max(start - piece.offset, 0), min(stop - piece.offset, piece.size_bytes)
                 session = self._note(layout, piece, viewer)
-                async with aclosing(self._serve(layout, piece, session, first, last)) as chunks:
+                async with aclosing(self._serve(layout, piece, session, first, last, spans=spans)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                         self._counters.bytes_served += len(chunk)
@@ -191,6 +192,8 @@ class SegmentCache:
         self._fetches.on_progress = lambda: None
         self._fetches.close()
         await self._flush()
+        for shelf in (self._disk, self._heads.shelf):
+            shelf.close()
 
     def report(self) -> dict[str, object]:
         """Return status and statistics, for JSON."""
@@ -215,14 +218,14 @@ class SegmentCache:
     # --- serving -----------------------------------------------------------------------------------
 
     async def _serve(
-        self, layout: Layout, piece: Piece, session: Session | None, position: int, stop: int
-    ) -> AsyncGenerator[bytes, None]:
+        self, layout: Layout, piece: Piece, session: Session | None, position: int, stop: int, *, spans: bool
+    ) -> AsyncGenerator[bytes | FileSpan, None]:
         """Yield a part of a piece, from one source after the other."""
         start, since_s, may_join_another = position, self._reactor.seconds(), True
         while position < stop:
             if is_beyond_head(piece.order, start, position):
                 await self._see_whether_it_plays(piece, session)
-            chunks = await self._pick(layout, piece, start, position, stop)
+            chunks = await self._pick(layout, piece, start, position, stop, spans=spans)
             try:
                 async for chunk in chunks:
                     position += len(chunk)
@@ -238,8 +241,8 @@ class SegmentCache:
                 await chunks.aclose()
 
     async def _pick(
-        self, layout: Layout, piece: Piece, start: int, position: int, stop: int
-    ) -> AsyncGenerator[bytes, None]:
+        self, layout: Layout, piece: Piece, start: int, position: int, stop: int, *, spans: bool
+    ) -> AsyncGenerator[bytes | FileSpan, None]:
         """
         Return the nearest source of the bytes ``[position, stop)``; it may end before ``stop``.
 
@@ -253,7 +256,14 @@ class SegmentCache:
             counters.hits += is_first and flight.is_landed
             counters.joined += is_first and not flight.is_landed
             return flight.follow(start, position, stop)
-        local = await self._open_local(piece, position, stop)
+            if spans and flight.is_spilled:
+                # What the kernel sends from the page cache is not copied, as what is in memory would be.
+                local = await self._open_local(piece, position, stop, spans=spans)
+                if local is not None:
+                    flight.is_read = flight.is_read or stop == piece.size_bytes
+                    flight.last_used_s = self._reactor.seconds()
+                    return local
+        local = await self._open_local(piece, position, stop, spans=spans)
         if local is not None:
             counters.hits += is_first
             return local
@@ -267,12 +277,14 @@ class SegmentCache:
         counters.passed_by += 1
         return self._pass_by(layout, piece, position, stop)
 
-    async def _open_local(self, piece: Piece, position: int, stop: int) -> AsyncGenerator[bytes, None] | None:
+    async def _open_local(
+        self, piece: Piece, position: int, stop: int, *, spans: bool
+    ) -> AsyncGenerator[bytes | FileSpan, None] | None:
         await self._disk.ready()
         if piece.key in self._disk:
             file = await self._disk.open(piece.key, piece.size_bytes, sha256=piece.sha256)
             if file is not None:
-                return file.read(position, stop)
+                return file.span(position, stop) if spans else file.read(position, stop)
         if position < self._heads.length(piece):
             file = await self._heads.open(piece)
             if file is not None:

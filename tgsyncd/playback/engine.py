@@ -8,7 +8,7 @@ who ask, reading ahead, memory, disk and pinned heads. docs/playback.md has the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tgsyncd.playback.cache import RecordUses
     from tgsyncd.playback.counters import SegmentUse
     from tgsyncd.playback.shelf import InThread
+    from tgsyncd.playback.spans import FileSpan
     from tgsyncd.ports import CatalogReader, Clock, Store
 
 __all__ = ["CacheSettings", "Engine", "Patience"]
@@ -93,7 +94,20 @@ class Engine:
         """
         if self._cache is None:
             return self._upstream.open(rendition, start, stop)
-        return self._cache.open(rendition, start, stop, viewer)
+        # Without spans there are none.
+        return cast("AsyncGenerator[bytes, None]", self._cache.open(rendition, start, stop, viewer))
+
+    def open_spans(
+        self, rendition: Rendition, start: int, stop: int, *, viewer: str = ""
+    ) -> AsyncGenerator[bytes | FileSpan, None]:
+        """
+        Yield the stream's bytes like ``open``, those that are in a file as they lie there.
+
+        For who can have the kernel send them. A span's file is open until the next one is asked for.
+        """
+        if self._cache is None:
+            return self._upstream.open(rendition, start, stop)
+        return self._cache.open(rendition, start, stop, viewer, spans=True)
 
     async def pin(self, rendition: Rendition) -> None:
         """Bring the beginning of a stream to local disk, if that is wanted and it is not there."""

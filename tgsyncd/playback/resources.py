@@ -16,7 +16,7 @@ from tgsyncd.formats.http_range import if_none_match_hits
 from tgsyncd.model import Container
 from tgsyncd.playback import access, answers
 from tgsyncd.playback.answers import IMMUTABLE, NO_CACHE, Representation
-from tgsyncd.playback.bodies import deliver, sliced, verified
+from tgsyncd.playback.bodies import CHUNK_BYTES, can_send_files, deliver, sliced, verified
 from tgsyncd.playback.settings import AuthMode
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tgsyncd.model import Rendition, Segment, Video, VideoId
     from tgsyncd.playback.engine import Engine
     from tgsyncd.playback.settings import ServerSettings
+    from tgsyncd.playback.spans import FileSpan
     from tgsyncd.ports import CatalogReader
 
 _TS_PACKET_BYTES = 188
@@ -136,15 +137,18 @@ class Playback:
             request.finish()
         elif request.method == b"HEAD":
             request.finish()
-        else:
+        elif len(body) <= CHUNK_BYTES:
             # No Content-Length: ffprobe would compute a bit rate from it, and Jellyfin store that.
             # No Range: VLC asks for one, and takes the whole.
+            request.write(body)
+            request.finish()
+        else:
             self.deliver(request, sliced(body), first_byte=b"", name="a playlist")
 
     def deliver(
         self,
         request: Request,
-        chunks: AsyncGenerator[bytes, None],
+        chunks: AsyncGenerator[bytes | FileSpan, None],
         *,
         first_byte: bytes,
         name: str,
@@ -273,10 +277,16 @@ class Playback:
         if body is None:
             return
         viewer = getattr(request.getClientAddress(), "host", "")
-        chunks = self._engine.open(rendition, offset + body.start, offset + body.stop, viewer=viewer)
+        start, stop = offset + body.start, offset + body.stop
         is_whole = segment is not None and body.stop - body.start == segment.size_bytes
-        if segment is not None and is_whole and not self._engine.verifies:
-            chunks = verified(chunks, size_bytes=segment.size_bytes, sha256=segment.sha256)
+        engine = self._engine
+        chunks: AsyncGenerator[bytes | FileSpan, None]
+        if engine.verifies and can_send_files(request):
+            chunks = engine.open_spans(rendition, start, stop, viewer=viewer)
+        else:
+            chunks = plain = engine.open(rendition, start, stop, viewer=viewer)
+            if segment is not None and is_whole and not engine.verifies:
+                chunks = verified(plain, size_bytes=segment.size_bytes, sha256=segment.sha256)
         self.deliver(
             request,
             chunks,

@@ -18,6 +18,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from tgsyncd.playback.flight import CHUNK_BYTES
+from tgsyncd.playback.handles import Handles
+from tgsyncd.playback.spans import FileSpan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
@@ -67,6 +69,13 @@ class OpenFile:
         finally:
             self.close()
 
+    async def span(self, start: int, stop: int) -> AsyncGenerator[FileSpan, None]:
+        """Yield bytes ``[start, stop)`` as they lie in the file, to be sent by the kernel; then close."""
+        try:
+            yield FileSpan(self._fd, start, stop, self._in_thread)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Close the file. Does nothing the second time."""
         fd, self._fd = self._fd, -1
@@ -100,6 +109,7 @@ class Shelf:
         self._in_thread = in_thread
         self._choose_victims = choose_victims
         self._files: dict[str, Shelved] = {}
+        self._handles = Handles()
         self._scanning: Deferred[None] | None = None
         self._write_lock = DeferredLock()
         self._queued = 0
@@ -129,6 +139,11 @@ class Shelf:
         await self.ready()
         known = self._files.get(name)
         is_verified = known is not None and known.is_verified
+        now_s = self._clock.now_s()
+        kept = self._handles.take(name, now_s) if known is not None and is_verified else None
+        if known is not None and kept is not None:
+            known.last_used_s = now_s
+            return OpenFile(kept, self._in_thread)
         try:
             fd = await self._in_thread(
                 lambda: _open_verified(self._path(name), size_bytes, None if is_verified else sha256)
@@ -140,6 +155,7 @@ class Shelf:
             return None
         known = self._files.get(name) or self._add(name, Shelved(size_bytes=size_bytes, last_used_s=0.0))
         known.is_verified, known.last_used_s = True, self._clock.now_s()
+        self._handles.keep(name, fd, known.last_used_s)
         return OpenFile(fd, self._in_thread)
 
     async def write(self, name: str, data: bytes | bytearray, *, stream: str, order: int) -> bool:
@@ -156,6 +172,10 @@ class Shelf:
             )
         finally:
             self._queued -= 1
+
+    def close(self) -> None:
+        """Close the files that are kept open."""
+        self._handles.close()
 
     async def discard(self, names: Iterable[str]) -> int:
         """Remove files; return how many bytes that freed."""
@@ -203,6 +223,7 @@ class Shelf:
         return shelved
 
     def _forget(self, name: str) -> None:
+        self._handles.forget(name)
         known = self._files.pop(name, None)
         if known is not None:
             self.used_bytes -= known.size_bytes

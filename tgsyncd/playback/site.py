@@ -39,6 +39,8 @@ class Channel(HTTPChannel):
     site: ServerSite
     _deadline: IDelayedCall | None = None
     is_answering = False
+    stalled_since_s: float | None = None
+    """Since when the client takes nothing of what is there for it."""
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
         """Start the clock at the first byte of a request."""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""
+A part of an open file on its way to a client, to be sent by the kernel instead of being read.
+
+What is in the page cache is sent at once. What is not would block the reactor for as long as the disk takes,
+so a thread reads it first: RWF_NOWAIT (Linux 4.14) tells which is which.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from twisted.internet.defer import Deferred
+
+WINDOW_BYTES = 2 << 20
+"""So much is looked for in the page cache, or brought there, at once."""
+
+_SAMPLE_BYTES = 128 * 1024
+"""The kernel reads ahead, and keeps, at least this much in one piece (read_ahead_kb is 128)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """
+    Bytes ``[start, stop)`` of a file that stays open until the next span or chunk is asked for.
+
+    ``in_thread`` runs work where it may block.
+    """
+
+    fd: int
+    start: int
+    stop: int
+    in_thread: Callable[[Callable[[], Any]], Deferred[Any]]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def after(self, size_bytes: int) -> FileSpan:
+        """Return the span without so many bytes at its beginning."""
+        return replace(self, start=self.start + size_bytes) if size_bytes else self
+
+    async def bring(self, position: int) -> int:
+        """
+        Return up to where the bytes from ``position`` on are in the page cache, after bringing them there.
+
+        Raises OSError.
+        """
+        end = min(position + WINDOW_BYTES, self.stop)
+        if not is_in_page_cache(self.fd, position, end):
+            await self.in_thread(partial(read_away, self.fd, position, end))
+        return end
+
+
+def is_in_page_cache(fd: int, start: int, stop: int) -> bool:
+    """Tell whether samples of the bytes ``[start, stop)`` are in memory; False where it cannot be told."""
+    sample = [bytearray(1)]
+    try:
+        for position in (*range(start, stop, _SAMPLE_BYTES), stop - 1):
+            if os.preadv(fd, sample, position, os.RWF_NOWAIT) != 1:
+                return False
+    except OSError:  # EAGAIN: not there. EOPNOTSUPP: this file system does not tell
+        return False
+    return True
+
+
+def read_away(fd: int, start: int, stop: int) -> None:
+    """Read bytes ``[start, stop)`` and forget them. Blocks. Raises OSError."""
+    scratch = bytearray(min(stop - start, 256 * 1024))
+    while start < stop:
+        size = os.preadv(fd, [memoryview(scratch)[: stop - start]], start)
+        if not size:
+            return
+        start += size
