@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from twisted.logger import formatEvent, globalLogPublisher
 
-from tests.canary import search
+from tests.canary import Hit, search
 from tgsyncd.logs import CHATTY, RedactingObserver, Redactor
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class SessionLog(logging.Handler):
 
 
 _log = pytest.StashKey[SessionLog]()
+_hits = pytest.StashKey[list[Hit]]()
 
 
 @pytest.hookimpl(trylast=True)
@@ -75,8 +76,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         return  # A worker of pytest-xdist: its folders stand in those of the process that searches.
     hits = list(search([session.config._tmp_path_factory.getbasetemp()]))
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    for hit in hits:
-        reporter.write_line(f"TOKEN WRITTEN: {hit}", red=True)
+    session.config.stash[_hits] = hits
     if hits:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say it among the last lines, where whoever sees a run fail looks first."""
+    for hit in config.stash.get(_hits, []):
+        terminalreporter.write_line(f"TOKEN WRITTEN: {hit}", red=True)
