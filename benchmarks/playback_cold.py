@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """
-How long a cold segment takes to its first byte, beside what Telegram itself takes.
+How long a cold segment takes to its first bytes, beside what Telegram itself takes, and others before it.
 
-    python -m benchmarks.playback_cold [--pairs 9]
+    python -m benchmarks.playback_cold [--quick]
 
-The emulator answers after 200 ms, getFile works at 400 Mbit/s, a connection brings 50 Mbit/s. In turn a bare
-client asks for a document (getFile, then the file, from the segment's first byte on) and a player asks
-tgsyncd for the segment, with nothing of it known or kept.
+The emulator answers after 200 ms, getFile works at 400 Mbit/s, a connection brings 50 Mbit/s. Each round
+takes another document, of which nothing is known or kept anywhere: a bare client calls getFile and reads from
+where the segment begins; a player asks tgsyncd for the segment; nginx (proxy_cache with lock and slice) and
+rclone (serve http, VFS cache) are asked for the same bytes after somebody called getFile for them. Each is a
+process of its own. Which of them begins changes from round to round.
 """
 
 from __future__ import annotations
@@ -14,96 +16,95 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from twisted.internet import asyncioreactor
+from benchmarks.figures import Figure, show
+from benchmarks.playback_peers import running_peers
+from benchmarks.playback_rig import a_rig, load_now, make_long_film, read, segment_urls
 
-if "twisted.internet.reactor" not in sys.modules:
-    asyncioreactor.install()
-
-import treq
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
+ADDED_MS = 15.0
 
 
-async def first_byte_s(client, url, headers=None):
-    """Ask, and return the seconds to the first 188 bytes of the body, and all of it."""
-    begun, seen, total = time.perf_counter(), [], 0
-    answer = await client.get(url, headers=headers or {}, unbuffered=True)
-
-    def note(data):
-        nonlocal total
-        total += len(data)
-        if total >= 188 and not seen:
-            seen.append(time.perf_counter() - begun)
-
-    await treq.collect(answer, note)
-    return seen[0], total
+def first_segments(rig, video_id):
+    """Return (segment, document) for documents in which a whole segment stands, from the last one on."""
+    segments, found = rig.segments(video_id), []
+    for document in reversed(rig.documents(video_id)):
+        inside = [each for each in segments if document.offset <= each.offset and each.end <= document.end]
+        if inside and inside[-1].order > 1:
+            found.append((inside[-1], document))
+    return found
 
 
-async def bare(client, telegram, document, segment):
-    """What anybody waits for: getFile, then the file."""
-    bot = telegram.bots[0]
-    begun = time.perf_counter()
-    url = f"{telegram.emulator.base_url}{bot.token}/getFile"
-    answer = await client.post(url, json={"file_id": document.ref.file_ids[bot.bot_id]})
-    path = (await answer.json())["result"]["file_path"]
-    asked_s = time.perf_counter() - begun
-    spot = segment.offset - document.offset
-    url = f"{telegram.emulator.base_file_url}{bot.token}/{path}"
-    first_s, _ = await first_byte_s(client, url, {"Range": f"bytes={spot}-{spot + segment.size_bytes - 1}"})
-    return asked_s + first_s
+def compare(rounds):
+    """Return the seconds to the first bytes of everybody, by round."""
+    film = make_long_film("ts", 1 + rounds)
+    times = {}
+    with a_rig() as rig:
+        video_id = rig.upload(film)
+        rig.slow()
+        pairs = first_segments(rig, video_id)[: rounds + 1]
+        files = [rig.get_file(document.file_id) for _, document in pairs]
+        cache = {"ahead_segments": 0, "heads_bytes": 0}
+        with running_peers(rig, files) as peers, rig.serving(cache=cache) as server:
+            urls = segment_urls(server, video_id)
+            for number, (segment, document) in enumerate(pairs):
+                start = segment.offset - document.offset
+                stop = start + segment.size_bytes
 
+                def ask(name, document=document, start=start, stop=stop, segment=segment):
+                    begun = time.perf_counter()
+                    if name == "tgsyncd":
+                        first_s, length = read(urls[segment.order])
+                    else:
+                        file = rig.get_file(document.file_id)
+                        asked_s = time.perf_counter() - begun
+                        file = file if name == "bare" else peers.urls(file)[name]
+                        first_s, length = read(file, start, stop)
+                        first_s += asked_s
+                    assert length == segment.size_bytes, (name, length)
+                    return first_s
 
-async def compare(pairs, folder):
-    from tests.integration.home import in_thread, make_config, running, upload
-    from tests.integration.telegram import a_telegram
-    from tests.integration.test_playback_cache import a_client, make_film, make_slow, sections
-
-    film = await in_thread(make_film, "ts")
-    async with a_telegram(folder) as telegram, a_client() as client:
-        config = make_config(folder, cache={"ahead_duration": 0, "heads_bytes": 0}, **sections(telegram))
-        async with running(config, listen=False) as app:
-            (done,) = await upload(app, film)
-        times = {"Telegram alone": [], "tgsyncd": []}
-        for number in range(pairs):
-            cold = config.model_copy(update={"cache_dir": folder / f"cache-{number}"})
-            async with running(cold) as app:
-                make_slow(telegram, latency_s=0.2)
-                rendition = app.catalog.renditions(done.outcome.video_id, 1)[0]
-                segment = app.catalog.segments(rendition.rendition_id)[-1]
-                (document,) = app.catalog.documents_covering(
-                    rendition.rendition_id, segment.offset, segment.end
-                )
-                times["Telegram alone"].append(await bare(client, telegram, document, segment))
-                url = app.playlist_url(done.outcome.video_id).replace("/playlist/", "/segment/")
-                url = url.replace(".m3u8", f"/segment_{segment.order:04}.ts")
-                first_s, total = await first_byte_s(client, url)
-                assert total == segment.size_bytes
-                times["tgsyncd"].append(first_s)
-                telegram.emulator.knobs.change(latency_s=0, download_bytes_per_s=0, get_file_s_per_mib=0)
+                names = ["bare", "tgsyncd", *peers.urls(files[0])]
+                names = names[number % len(names) :] + names[: number % len(names)]
+                seen = {name: ask(name) for name in names}
+                if number:  # the first round warms everybody up: connections, code
+                    for name, first_s in seen.items():
+                        times.setdefault(name, []).append(first_s)
     return times
 
 
 def main():
+    """Run and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=9)
-    pairs = parser.parse_args().pairs
-
-    async def run():
-        with tempfile.TemporaryDirectory() as folder:
-            times = await compare(pairs, Path(folder))
-        print("\n| a cold segment, ms to the first byte | median | least | most |\n| --- | --- | --- | --- |")
-        for name, seconds in times.items():
-            cells = (statistics.median(seconds), min(seconds), max(seconds))
-            print(f"| {name} | " + " | ".join(f"{each * 1000:.1f}" for each in cells) + " |")
-        added = [ours - alone for alone, ours in zip(*times.values(), strict=True)]
-        print(f"\nmedian of {pairs} pairs: {statistics.median(added) * 1000:+.1f} ms")
-
-    react(lambda _: Deferred.fromCoroutine(run()))
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--quick", action="store_true", help="5 rounds")
+    arguments = parser.parse_args()
+    rounds = 5 if arguments.quick else arguments.rounds
+    times = compare(rounds)
+    print(f"{len(times['bare'])} rounds, {load_now()}")
+    print("\n| a cold segment, ms to the first bytes | median | least | most |\n| --- | --- | --- | --- |")
+    for name, seconds in times.items():
+        cells = (statistics.median(seconds), min(seconds), max(seconds))
+        print(f"| {name} | " + " | ".join(f"{each * 1000:.1f}" for each in cells) + " |")
+    figures = []
+    for name in sorted(times, key=lambda name: name != "bare"):
+        if name != "tgsyncd":
+            # The median of the differences within a round, not the difference of medians.
+            added_s = statistics.median(a - b for a, b in zip(times["tgsyncd"], times[name], strict=True))
+            peer_ms = statistics.median(times[name]) * 1000
+            figures.append(
+                Figure(
+                    what="cold segment, to the first bytes",
+                    value=peer_ms + added_s * 1000,
+                    unit="ms",
+                    peer=peer_ms,
+                    peer_name=name,
+                    at_most=ADDED_MS if name == "bare" else None,
+                    limits="adds",
+                )
+            )
+    return show(figures)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
