@@ -135,7 +135,8 @@ class Application:
             reactor=reactor,
             reader=catalog,
             writer=catalog,
-            store=KeepingStore(store, self.engine),
+            # What is read directly keeps no heads, and hashes its documents where they lie.
+            store=KeepingStore(store, self.engine) if self.engine.verifies else store,
             before_publish=self.engine.pin_video,
             runner=self.runner,
             settings=pipeline_settings(config),

@@ -115,6 +115,7 @@ class SegmentCache:
             counters=self._counters,
             in_thread=in_thread,
             now_s=reactor.seconds,
+            call_later=reactor.callLater,
         )
         self._ahead = ReadAhead(
             sessions=self._sessions,
@@ -178,6 +179,10 @@ class SegmentCache:
         """Copy a document that is being stored, if its stream's head will be cut off it."""
         await self._first_documents.keep(path, number, sha256)
 
+    def count_waiting(self) -> int:
+        """Return how many readers wait for a segment that is still on its way."""
+        return sum(flight.readers for flight in self._memory if not (flight.is_landed or flight.is_for_head))
+
     async def clean(self, used_before_s: float) -> tuple[int, int]:
         """Remove segments from disk that were last used before this; return how many, and their bytes."""
         await self._disk.ready()
@@ -191,9 +196,9 @@ class SegmentCache:
         self._ahead.close()
         self._fetches.on_progress = lambda: None
         self._fetches.close()
-        await self._flush()
         for shelf in (self._disk, self._heads.shelf):
             shelf.close()
+        await self._flush()
 
     def report(self) -> dict[str, object]:
         """Return status and statistics, for JSON."""
@@ -255,7 +260,6 @@ class SegmentCache:
         if flight is not None:
             counters.hits += is_first and flight.is_landed
             counters.joined += is_first and not flight.is_landed
-            return flight.follow(start, position, stop)
             if spans and flight.is_spilled:
                 # What the kernel sends from the page cache is not copied, as what is in memory would be.
                 local = await self._open_local(piece, position, stop, spans=spans)
@@ -263,6 +267,7 @@ class SegmentCache:
                     flight.is_read = flight.is_read or stop == piece.size_bytes
                     flight.last_used_s = self._reactor.seconds()
                     return local
+            return flight.follow(start, position, stop)
         local = await self._open_local(piece, position, stop, spans=spans)
         if local is not None:
             counters.hits += is_first

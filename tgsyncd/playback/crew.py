@@ -96,7 +96,7 @@ class Crew:
                 self._waiter = Deferred()
                 await self._waiter
         finally:
-            self._is_over = True
+            self._is_over, self._waiter = True, None
             for worker in list(self._workers):
                 if worker.work is not None and not worker.is_running:
                     worker.work.cancel()

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from tgsyncd.errors import StoreError
 from tgsyncd.playback.cache import CacheSettings, SegmentCache
+from tgsyncd.playback.precedence import Precedence
 from tgsyncd.playback.upstream import Patience, Upstream
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class Engine:
         self._reader = reader
         self._upstream = Upstream(reader, store, reactor, patience=patience or Patience())
         self._cache: SegmentCache | None = None
+        self._precedence = Precedence(
+            reactor, lambda: 0 if self._cache is None else self._cache.count_waiting()
+        )
         if cache is not None:
             self._cache = SegmentCache(
                 cache,
@@ -127,13 +131,23 @@ class Engine:
         if self._cache is not None:
             await self._cache.keep_first(path, number, sha256)
 
+    async def give_way(self, limit_s: float) -> float:
+        """
+        Wait while somebody waits for bytes to play, at most ``limit_s``; return how many seconds it was.
+
+        For whoever uses the same line and can wait: uploads, verification, maintenance.
+        """
+        return await self._precedence.give_way(limit_s)
+
     async def clean(self, used_before_s: float) -> tuple[int, int]:
         """Remove what was last used before this from the disk cache; return how many segments and bytes."""
         return (0, 0) if self._cache is None else await self._cache.clean(used_before_s)
 
     def report(self) -> dict[str, object]:
         """Return status and statistics of the cache, for JSON; nothing when there is none."""
-        return {} if self._cache is None else self._cache.report()
+        if self._cache is None:
+            return {}
+        return {**self._cache.report(), "ingest_waited_s": round(self._precedence.waited_s, 3)}
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -156,6 +156,15 @@ def shall_finish(*, order: int, filled_bytes: int, size_bytes: int, is_wanted_ah
     )
 
 
+def shall_give_way(*, waiting: int, waited_s: float, limit_s: float) -> bool:
+    """
+    Tell whether the ingest goes on waiting, because so many readers wait for bytes that are not here.
+
+    Never beyond its limit: a store that is down, or viewers without end, slow the ingest and do not stop it.
+    """
+    return waiting > 0 and waited_s < limit_s
+
+
 def head_bytes(order: int | None, size_bytes: int) -> int:
     """Return how much of a segment's beginning stays on local disk; 0 for most."""
     return 0 if order is None else min(HEAD_BYTES.get(order, 0), size_bytes)
