@@ -50,7 +50,7 @@ from tgsyncd.processes import TwistedProcessRunner
 from tgsyncd.sockets import adopt_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from twisted.internet.interfaces import IListeningPort
 
@@ -129,7 +129,7 @@ class Application:
         self._secret = load_secret(config.data_dir / "playback-secret")
         self.runner = TwistedProcessRunner(reactor, process_limits(config))
         self.notifier = build_notifier(config, reactor)
-        self.publisher = Publisher(catalog, catalog, reactor, self.notifier)
+        self.publisher = Publisher(catalog, catalog, reactor, self.notifier, roots=self._publish_roots)
         self.engine = build_engine(config, reactor=reactor, catalog=catalog, store=store)
         tools = Tools(
             reactor=reactor,
@@ -245,6 +245,9 @@ class Application:
         """Return the folder in which a library's videos are published."""
         known = self.config.library(library)
         return known.publish if known else self.config.publish_dir
+
+    def _publish_roots(self) -> Collection[Path]:
+        return {self.config.publish_dir, *(library.publish for library in self.config.libraries)}
 
     def playlist_url(self, video_id: VideoId) -> str:
         """Return the URL that players are given, with its capability where playback is signed."""

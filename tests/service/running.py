@@ -62,6 +62,8 @@ class NotifySocket:
 class Daemon:
     """One data folder, one library, and the daemon that looks after it."""
 
+    program: tuple[str, ...] = ("-m", "tgsyncd")
+
     def __init__(self, folder: Path, *, verb: str = "run", **sections) -> None:
         self.folder = folder
         self.source = folder / "source"
@@ -92,9 +94,11 @@ class Daemon:
         )
 
     def start(self, *arguments: str) -> Daemon:
+        self.notify.read()  # what one that was killed has said
+        self.notify.messages.clear()
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tgsyncd", "run", "--config", str(self.config),
+                [sys.executable, *self.program, "run", "--config", str(self.config),
                  "--host", "127.0.0.1", "--port", "0", *arguments],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 env={

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+    from tgsyncd.model import Video
+
 Result = TypeVar("Result")
 
 _SOURCES = """
 SELECT v.video_id, v.library, r.source_path, r.source_size, r.source_mtime_ns, r.source_device, r.stage,
        r.error IS NOT NULL, r.attempts, r.next_attempt_at, v.wanted,
-       EXISTS (SELECT 1 FROM published_files AS p WHERE p.video_id = v.video_id),
+       EXISTS (SELECT 1 FROM published_files AS p
+               WHERE p.video_id = v.video_id AND p.path LIKE '%.strm' AND p.sha256 <> ''),
        EXISTS (SELECT 1 FROM source_releases AS s WHERE s.video_id = v.video_id AND s.revision = r.number)
 FROM videos AS v JOIN revisions AS r
   ON r.video_id = v.video_id
@@ -30,6 +33,10 @@ _STRMS = """
 SELECT v.video_id, v.library, p.path, p.sha256, v.capability_generation
 FROM published_files AS p JOIN videos AS v USING (video_id)
 WHERE p.path LIKE '%.strm' ORDER BY p.path"""
+_UNPUBLISHED = f"""{rows.VIDEO}
+WHERE v.wanted = 'published' AND v.current_revision IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM published_files AS p WHERE p.video_id = v.video_id)
+ORDER BY v.video_id"""  # noqa: S608 - a constant of rows
 
 
 class Survey:
@@ -45,6 +52,10 @@ class Survey:
     async def published_strms(self) -> Sequence[PublishedStrm]:
         """Return every ``.strm`` that we wrote, by path."""
         return await self._on_writer(lambda db: [_to_strm(row) for row in db.execute(_STRMS)])
+
+    async def unpublished_videos(self) -> Sequence[Video]:
+        """Return videos that could be played and are wanted, and of which nothing stands in the library."""
+        return await self._on_writer(lambda db: [rows.to_video(row) for row in db.execute(_UNPUBLISHED)])
 
     async def ping(self) -> None:
         """Return when the writer thread and the file answer."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tgsyncd.catalog import rows
 from tgsyncd.catalog.transaction import refresh_video, require_revision, require_video
 from tgsyncd.errors import PublishConflict
-from tgsyncd.model import Stage
+from tgsyncd.model import UNFINISHED, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,8 @@ def publish_revision(tx: Transaction, video_id: VideoId, revision: int) -> None:
     """
     Make the revision the current one and its video ``published``. Stage ``published``.
 
-    All older ones are superseded, also those that never came to play.
+    All older ones are superseded, also those that never came to play. What stands in the library is that of
+    the older one and counts as unfinished, until it was published again.
     """
     tx.db.execute(
         """UPDATE revisions SET superseded_at = ? WHERE video_id = ? AND superseded_at IS NULL
@@ -140,6 +141,10 @@ def publish_revision(tx: Transaction, video_id: VideoId, revision: int) -> None:
     tx.db.execute(
         "UPDATE videos SET current_revision = ?, wanted = 'published' WHERE video_id = ?",
         (revision, video_id),
+    )
+    tx.db.execute(
+        "UPDATE published_files SET sha256 = ? WHERE video_id = ? AND path LIKE '%.strm'",
+        (UNFINISHED, video_id),
     )
     record_stage(tx, video_id, revision, Stage.PUBLISHED)
 
@@ -176,6 +181,23 @@ def delete_video(tx: Transaction, video_id: VideoId) -> None:
     The rows that say which published files are ours go too: withdraw them first.
     """
     tx.db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
+
+
+def bury_video(tx: Transaction, video_id: VideoId, reason: str) -> None:
+    """
+    Delete all revisions, and leave one that says why and is not to be tried until the file changes.
+
+    The source file still stands there: without that one it would be stored again.
+    """
+    require_video(tx, video_id)
+    newest = tx.db.execute(f"{rows.REVISION} WHERE video_id = ? ORDER BY number", (video_id,)).fetchall()
+    revisions = [rows.to_revision(row) for row in newest]
+    if not revisions:
+        return
+    number = begin_revision(tx, video_id, revisions[-1].source)
+    for revision in revisions:
+        delete_revision(tx, video_id, revision.number)
+    record_error(tx, video_id, number, reason, None)
 
 
 def delete_revision(tx: Transaction, video_id: VideoId, revision: int) -> None:

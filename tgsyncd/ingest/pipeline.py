@@ -70,11 +70,15 @@ class Pipeline:
         try:
             found = self._recognise(identity, force=options.force)
             _check_wanted_id(found, options)
-            if found.video is not None and found.is_moved:
-                await self._writer.record_source_path(found.video.video_id, identity)
             if found.video is not None and found.action is Action.NOTHING:
                 source = path if found.is_moved else Path(found.video.source_path)
-                return await self._nothing_to_do(found.video, path, source, options)
+                outcome = await self._nothing_to_do(found.video, path, source, options)
+                if found.is_moved:
+                    # Behind publishing under its new name: after a kill in between that is done again.
+                    await self._writer.record_source_path(found.video.video_id, identity)
+                return outcome
+            if found.video is not None and found.is_moved:
+                await self._writer.record_source_path(found.video.video_id, identity)
             video_id = await self._video_id(found, identity, options)
             number = await self._revision_number(found, video_id, identity)
             self._refuse_twice(video_id)
@@ -222,7 +226,7 @@ class Pipeline:
         places = choose_places(source, name, options.publish)
         base = self._publisher.base_of(video.video_id, places, options.publish)
         paths = await self._publisher.publish(video.video_id, base, files, options.publish)
-        return next(path for path in paths if path.suffix == ".strm")
+        return next((path for path in paths if path.suffix == ".strm"), None)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await deferToThreadPool(self.tools.reactor, self.tools.reactor.getThreadPool(), work)

@@ -5,6 +5,10 @@ Write a video into the Jellyfin library, and take it out again.
 Every file is derived from the catalog and the store and may be rewritten at any time; every file is written
 whole or not at all (temporary name, fsync, rename, fsync of the folder), with an explicit mode, because a
 0077 umask hides a library from Jellyfin's user. A file that we did not write is never replaced.
+
+The ``.strm`` tells whether all is done: while a video is being published, published anew or withdrawn, the
+catalog has its ``.strm`` with an empty sha256 (``UNFINISHED``). What a kill leaves so is finished by the
+daemon's job ``published``, and is not taken for a ``.strm`` that somebody removed.
 """
 
 from __future__ import annotations
@@ -16,14 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
 from tgsyncd.durable import fsync_folder
 from tgsyncd.errors import PublishConflict, SpaceError, TgsyncdError
 from tgsyncd.ingest.names import publish_name
+from tgsyncd.model import UNFINISHED, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from typing import Any
 
     from twisted.internet.interfaces import IReactorThreads
 
@@ -75,12 +82,16 @@ class Publisher:
         writer: CatalogWriter,
         reactor: IReactorThreads,
         notifier: LibraryNotifier | None = None,
+        *,
+        roots: Callable[[], Collection[Path]] = tuple,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._reactor = reactor
         self._notifier = notifier
+        self._roots = roots
         self._claims: dict[Path, VideoId] = {}
+        self._locks: dict[VideoId, DeferredLock] = {}
 
     def base_of(self, video_id: VideoId, places: Sequence[Path], settings: PublishSettings) -> Path:
         """
@@ -116,6 +127,8 @@ class Publisher:
         """
         Write ``files`` (ending to contents) under ``base``, the ``.strm`` last; return their paths.
 
+        Nothing is written of a video that is wanted withdrawn.
+
         Files of the video that are not among them any more are removed. An ``.nfo`` or picture that
         somebody else put there is left alone: Jellyfin itself writes such when it is told to.
 
@@ -126,29 +139,51 @@ class Publisher:
 
         """
         try:
-            return await self._publish(video_id, base, files, settings)
+            return await self._alone(video_id, self._publish(video_id, base, files, settings))
         finally:
             self._claims.pop(base, None)
+
+    async def _alone(self, video_id: VideoId, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do one thing at a time with the files of a video: two may want to write the same one."""
+        lock = self._locks.setdefault(video_id, DeferredLock())
+        try:
+            await lock.acquire()
+        except BaseException:
+            work.close()
+            raise
+        try:
+            return await work
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._locks.pop(video_id, None)
 
     async def _publish(
         self, video_id: VideoId, base: Path, files: Mapping[str, bytes], settings: PublishSettings
     ) -> Sequence[Path]:
+        video = self._reader.video(video_id)
+        if video is not None and video.wanted is Wanted.WITHDRAWN:
+            return []  # since its files were got ready
         before = self._reader.published_files(video_id)
         wanted = {f"{base}{ending}": data for ending, data in files.items()}
+        for path in [path for path in wanted if path not in before]:
+            if await self._is_foreign(video_id, Path(path)):
+                del wanted[path]
+        await self._mark_unfinished(video_id, before)
         changed = []
         for path in sorted(wanted, key=lambda path: path.endswith(".strm")):
             digest = hashlib.sha256(wanted[path]).hexdigest()
-            if path not in before and self._is_foreign(video_id, Path(path)):
-                del wanted[path]
-                continue
             # Noted first: after a kill in between, the file is known to be ours and is written again.
-            await self._writer.record_published_file(video_id, path, digest)
+            noted = UNFINISHED if path.endswith(".strm") else digest
+            await self._writer.record_published_file(video_id, path, noted)
             is_new = await self._in_thread(_write, Path(path), wanted[path], settings)
             if is_new or before.get(path) != digest:
                 changed.append(Path(path))
         removed = [path for path in before if path not in wanted]
         for path in removed:
             await self._remove(video_id, path)
+        strm = f"{base}.strm"
+        await self._writer.record_published_file(video_id, strm, hashlib.sha256(wanted[strm]).hexdigest())
         await self._notify([Path(path) for path in removed], removed=True)
         await self._notify(changed)
         return [Path(path) for path in wanted]
@@ -160,25 +195,45 @@ class Publisher:
         Noted afterwards: after a kill in between, the catalog still has the old contents' sha256, and who
         compares that with what should stand there writes the file once more.
         """
-        await self._in_thread(_write, path, data, settings)
-        await self._writer.record_published_file(video_id, str(path), hashlib.sha256(data).hexdigest())
+        await self._alone(video_id, self._rewrite(video_id, path, data, settings))
         await self._notify([path])
+
+    async def _rewrite(self, video_id: VideoId, path: Path, data: bytes, settings: PublishSettings) -> None:
+        if str(path) not in (before := self._reader.published_files(video_id)):
+            return  # withdrawn, or at another place, since somebody asked for it
+        await self._in_thread(_write, path, data, settings)
+        if before[str(path)] != UNFINISHED:
+            await self._writer.record_published_file(video_id, str(path), hashlib.sha256(data).hexdigest())
 
     async def withdraw(self, video_id: VideoId) -> Sequence[Path]:
         """Remove all files of the video, the ``.strm`` first; return their paths."""
-        paths = sorted(self._reader.published_files(video_id), key=lambda path: not path.endswith(".strm"))
-        for path in paths:
-            await self._remove(video_id, path)
+        paths = await self._alone(video_id, self._withdraw(video_id))
         await self._notify([Path(path) for path in paths], removed=True)
         return [Path(path) for path in paths]
+
+    async def _withdraw(self, video_id: VideoId) -> Sequence[str]:
+        before = self._reader.published_files(video_id)
+        paths = sorted(before, key=lambda path: not path.endswith(".strm"))
+        await self._mark_unfinished(video_id, before)
+        for path in paths:
+            await self._in_thread(_remove, Path(path), self._roots())
+        # The .strm's row goes last: it says that something is left to be done.
+        for path in reversed(paths):
+            await self._writer.forget_published_file(video_id, path)
+        return paths
+
+    async def _mark_unfinished(self, video_id: VideoId, before: Mapping[str, str]) -> None:
+        for path, digest in before.items():
+            if path.endswith(".strm") and digest != UNFINISHED:
+                await self._writer.record_published_file(video_id, path, UNFINISHED)
 
     async def _notify(self, paths: Sequence[Path], *, removed: bool = False) -> None:
         if self._notifier is not None and paths:
             await self._notifier.notify(paths, removed=removed)
 
-    def _is_foreign(self, video_id: VideoId, path: Path) -> bool:
+    async def _is_foreign(self, video_id: VideoId, path: Path) -> bool:
         """Tell whether somebody else's file stands there; refuse when it cannot be done without."""
-        if not path.exists() or self._reader.publisher_of(str(path)) == video_id:
+        if not await self._in_thread(path.exists) or self._reader.publisher_of(str(path)) == video_id:
             return False
         if path.suffix in _NECESSARY:
             raise PublishConflict(
@@ -188,7 +243,7 @@ class Publisher:
         return True
 
     async def _remove(self, video_id: VideoId, path: str) -> None:
-        await self._in_thread(_remove, Path(path))
+        await self._in_thread(_remove, Path(path), self._roots())
         await self._writer.forget_published_file(video_id, path)
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
@@ -206,7 +261,7 @@ def _write(path: Path, data: bytes, settings: PublishSettings) -> bool:
     """Write a file; tell whether there was none."""
     is_new = not path.exists()
     _make_folder(path.parent, settings)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = _temporary(path)
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, settings.file_mode)
     try:
@@ -237,7 +292,22 @@ def _make_folder(folder: Path, settings: PublishSettings) -> None:
         fsync_folder(new.parent)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, roots: Collection[Path]) -> None:
+    """Remove a file, what a killed writer of it left, and folders that become empty below ``roots``."""
     path.unlink(missing_ok=True)
-    if path.parent.exists():
-        fsync_folder(path.parent)
+    _temporary(path).unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder.exists():
+            fsync_folder(folder)
+        if folder in roots or not any(root in folder.parents for root in roots):
+            return
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return  # not empty, or not ours to remove
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")

@@ -37,6 +37,7 @@ from tgsyncd.model.stored import (
 )
 from tgsyncd.model.words import (
     DOCUMENT_MAX_BYTES,
+    UNFINISHED,
     Container,
     RenditionKind,
     Stage,
@@ -47,6 +48,7 @@ from tgsyncd.model.words import (
 
 __all__ = [
     "DOCUMENT_MAX_BYTES",
+    "UNFINISHED",
     "AudioStream",
     "CatalogStats",
     "Chapter",

@@ -238,7 +238,7 @@ class KnownSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedStrm:
-    """A ``.strm`` that we wrote."""
+    """A ``.strm`` that we wrote, or are about to write or remove: its sha256 is ``UNFINISHED`` then."""
 
     video_id: VideoId
     library: str

@@ -13,6 +13,9 @@ DOCUMENT_MAX_BYTES = 19_900_000
 """Bot API getFile refuses more than 20 << 20 = 20,971,520 bytes and documents "20 MB"; this is legal
 under both readings and leaves room for encryption."""
 
+UNFINISHED = ""
+"""Stands in the catalog for the sha256 of a ``.strm`` while its video's files are written or removed."""
+
 
 class Container(StrEnum):
     """How a rendition's stream is packaged."""

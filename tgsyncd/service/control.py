@@ -53,8 +53,7 @@ class Control:
         root.putChild(b"status", _Status(status))
         root.putChild(b"jobs", _Jobs(run_job))
         root.putChild(b"rotate", _Rotate(rotate))
-        self._site = Site(root)
-        self._site.noisy = False
+        self._site = _QuietSite(root)
         self._port: IListeningPort | None = None
 
     def listen(self) -> None:
@@ -73,6 +72,15 @@ class Control:
             stopped = port.stopListening()
             if isinstance(stopped, Deferred):
                 await stopped
+
+
+class _QuietSite(Site):
+    """Says nothing of requests: `tgsyncd status` in a loop is no event for the log."""
+
+    noisy = False
+
+    def log(self, request: object) -> None:
+        """Write no access log."""
 
 
 class _Status(Resource):

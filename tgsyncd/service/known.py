@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tgsyncd.model import KnownSource
+from tgsyncd.model import UNFINISHED, KnownSource
 
 if TYPE_CHECKING:
     from tgsyncd.ports import CatalogReader
@@ -29,6 +29,9 @@ def known_source(reader: CatalogReader, path: str) -> KnownSource | None:
         attempts=revision.attempts,
         next_attempt_at_s=revision.next_attempt_at_s,
         wanted=video.wanted,
-        is_published=bool(reader.published_files(video.video_id)),
+        is_published=any(
+            path.endswith(".strm") and sha256 != UNFINISHED
+            for path, sha256 in reader.published_files(video.video_id).items()
+        ),
         is_released=reader.is_source_released(video.video_id, revision.number),
     )

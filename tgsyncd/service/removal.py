@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -13,20 +14,21 @@ from twisted.logger import Logger
 from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.ingest.watching import MASS_FILES, MASS_SHARE, judge_vanished
-from tgsyncd.model import Wanted
+from tgsyncd.model import UNFINISHED, Wanted
 from tgsyncd.service.addresses import rewrite_strms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from tgsyncd.daemon import Application
     from tgsyncd.ingest.watching import Walk
-    from tgsyncd.model import KnownSource, PublishedStrm, VideoId
+    from tgsyncd.model import KnownSource, PublishedStrm, Video, VideoId
 
 __all__ = ["Removal"]
 
 _log = Logger()
+_T = TypeVar("_T")
 
 
 class Removal:
@@ -37,6 +39,7 @@ class Removal:
         self._reactor = reactor
         self._missing: set[str] = set()
         self._doubts: set[str] = set()
+        self._refused: dict[str, str] = {}
 
     async def sources_vanished(self, walk: Walk, vanished: Sequence[KnownSource], known_count: int) -> None:
         """Act on source files that this scan did not see, and the scan before did not see either."""
@@ -56,18 +59,59 @@ class Removal:
             await self._act(source.video_id, action, f"its source file {source.path} is gone")
 
     async def check_published(self) -> str:
-        """Write ``.strm`` files anew whose URL changed; act on those that somebody removed."""
-        strms = await self._app.catalog.published_strms()
+        """Finish what a kill left, write ``.strm`` files whose URL changed, act on those that are gone."""
+        finished = await self._finish()
+        strms = [strm for strm in await self._app.catalog.published_strms() if strm.sha256 != UNFINISHED]
         rewritten = await rewrite_strms(self._app, strms, reactor=self._reactor)
-        missing = await deferToThreadPool(
-            self._reactor,
-            self._reactor.getThreadPool(),
+        missing = await self._in_thread(
             lambda: [strm for strm in strms if not os.path.lexists(strm.path)],
         )
+        self._missing -= {strm.path for strm in strms} - {strm.path for strm in missing}
         acted = await self._act_on_missing(strms, missing)
         return (
             f"{len(strms)} .strm files, {rewritten} with a new address, {len(missing)} gone, {acted} acted on"
+            f"{f', {finished} finished' if finished else ''}"
         )
+
+    async def _finish(self) -> int:
+        """
+        Publish, or withdraw to the end, what a killed or failed run left in the middle; return how many.
+
+        That is a ``.strm`` whose sha256 is UNFINISHED; and a video of which nothing stands in the library
+        although its source is meant to be kept without: somebody began to delete it, or we did to move it.
+        """
+        catalog, count = self._app.catalog, 0
+        unfinished = {s.video_id: s.path for s in await catalog.published_strms() if s.sha256 == UNFINISHED}
+        for video_id, path in unfinished.items():
+            video = catalog.video(video_id)
+            if video is None:
+                continue
+            if video.current_revision is None or video.wanted is Wanted.WITHDRAWN:
+                await self._app.publisher.withdraw(video_id)
+                count += 1
+            else:
+                count += await self._publish(video, path, "was not finished, and is now")
+        if self._app.config.scan.on_source_removed == "keep":
+            for video in await catalog.unpublished_videos():
+                # Where the source stands, the scan brings it to the pipeline.
+                if not await self._in_thread(partial(os.path.lexists, video.source_path)):
+                    count += await self._publish(video, video.source_path, "is published without its source")
+        return count
+
+    async def _publish(self, video: Video, path: str, what: str) -> bool:
+        assert video.current_revision is not None
+        source = Path(video.source_path)
+        options = self._app.ingest_options(source, UploadOptions())
+        try:
+            await self._app.pipeline.publish_files(video, video.current_revision, source, options)
+        except TgsyncdError as error:
+            if self._refused.get(path) != str(error):
+                self._refused[path] = str(error)
+                _log.warn("{path} is not written: {error}", path=path, error=error)
+            return False
+        self._refused.pop(path, None)
+        _log.info("{video_id}: {path} {what}", video_id=video.video_id, path=path, what=what)
+        return True
 
     async def _act_on_missing(self, strms: Sequence[PublishedStrm], missing: Sequence[PublishedStrm]) -> int:
         action = self._app.config.scan.on_strm_removed
@@ -81,7 +125,7 @@ class Removal:
         acted = 0
         for strm in missing:
             root = self._app.publish_root(strm.library)
-            if not root.is_dir() or (action != "restore" and not any(root.iterdir())):
+            if not await self._in_thread(partial(_is_there, root, may_be_empty=action == "restore")):
                 self._tell_doubt(str(root), f"{root} is not there or empty: is its disk mounted?")
                 continue
             confirmed = strm.path in self._missing
@@ -100,14 +144,7 @@ class Removal:
         video = self._app.catalog.video(strm.video_id)
         if video is None or video.current_revision is None or video.wanted is Wanted.WITHDRAWN:
             return
-        source = Path(video.source_path)
-        options = self._app.ingest_options(source, UploadOptions())
-        try:
-            await self._app.pipeline.publish_files(video, video.current_revision, source, options)
-        except TgsyncdError as error:
-            _log.warn("{path} is gone and is not restored: {error}", path=strm.path, error=error)
-        else:
-            _log.info("{video_id}: {path} was gone and stands again", video_id=strm.video_id, path=strm.path)
+        await self._publish(video, strm.path, "was gone and stands again")
 
     async def _bury(self, video_id: VideoId) -> None:
         """
@@ -116,16 +153,9 @@ class Removal:
         What is left is a revision that is not to be tried until the file changes, or somebody uploads it.
         """
         await self._app.publisher.withdraw(video_id)
-        old = self._app.catalog.revisions(video_id)
-        number = await self._app.catalog.begin_revision(video_id, old[-1].source)
-        await self._app.catalog.record_error(
-            video_id,
-            number,
-            "deleted, because somebody removed its .strm; `tgsyncd upload` stores it again",
-            None,
+        await self._app.catalog.bury_video(
+            video_id, "deleted, because somebody removed its .strm; `tgsyncd upload` stores it again"
         )
-        for revision in old:
-            await self._app.catalog.delete_revision(video_id, revision.number)
         await self._app.settle_deletions()
 
     async def _act(self, video_id: VideoId, action: str, why: str, *, by_hand: bool = False) -> None:
@@ -135,10 +165,10 @@ class Removal:
             elif action == "delete":
                 await self._app.delete_video(video_id)
             else:
-                await self._app.publisher.withdraw(video_id)
                 if by_hand:
                     # A source that comes back is published again; what somebody removed by hand is not.
                     await self._app.catalog.set_wanted(video_id, Wanted.WITHDRAWN)
+                await self._app.publisher.withdraw(video_id)
         except NotFound:
             return
         except TgsyncdError as error:
@@ -146,6 +176,9 @@ class Removal:
         else:
             done = "deleted" if action == "delete" else "withdrawn"
             _log.info("{video_id}: {done}, because {why}", video_id=video_id, done=done, why=why)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
 
     def _tell_doubt(self, root: str, doubt: str) -> None:
         """Warn once, until the doubt is gone."""
@@ -159,3 +192,8 @@ class Removal:
     def doubts(self) -> list[str]:
         """What looks like a disk that is not there."""
         return sorted(each.partition("\0")[2] for each in self._doubts)
+
+
+def _is_there(root: Path, *, may_be_empty: bool) -> bool:
+    """Tell whether a library folder is there. Blocks."""
+    return root.is_dir() and (may_be_empty or any(root.iterdir()))
