@@ -44,6 +44,14 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel):
     assert any(name.startswith("tgsyncd/catalog/migrations/") and name.endswith(".sql") for name in wheel)
 
 
+def test_what_install_service_writes_is_in_the_wheel(wheel):
+    """The units and the files for sysusers and tmpfiles; in a clone they are read from where they stand."""
+    for folder in ("systemd", "config"):
+        here = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert {f"tgsyncd/service_files/{name}" for name in here} <= set(wheel)
+    assert "tgsyncd/service_files/systemd/tgsyncd.service" in wheel
+
+
 def test_nothing_else_is_in_the_wheel(wheel):
     """No tests, no data of a demo."""
     assert {name.split("/")[0] for name in wheel} == {"tgsyncd", f"tgsyncd-{tgsyncd.__version__}.dist-info"}

@@ -32,6 +32,7 @@ VERBS = {
     "config": "Check, show or write a configuration.",
     "doctor": "Check this machine: ffmpeg, disk, rights, port, address, Telegram.",
     "telegram": "Set Telegram up as the store.",
+    "install-service": "Make tgsyncd a systemd service of this machine.",
 }
 """Every verb with its short help. A verb's module is imported when it is run: starting takes half as long."""
 

@@ -100,12 +100,23 @@ def check_text(text: str, path: Path, *, home: Path) -> None:
     Raises
         ConfigError that lists every problem found, as ``load_config`` would.
     """
+    read_structure(text, path, home=home)
+
+
+def read_structure(text: str, path: Path, *, home: Path) -> Config:
+    """
+    Return what a file's text says, without variables and secrets: what somebody else than its user may read.
+
+    Raises
+        ConfigError that lists every problem found, as ``load_config`` would.
+    """
     tree = parse_yaml(text)
     base = PathBase(home=home, folder=path.absolute().parent)
     config, invalid = _validate(_plain_copy(tree.values), base, tree)
     found = [*tree.problems, *_refuse_written_tokens(tree), *invalid]
     if found or config is None:
         raise _refusal(found, {}, path)
+    return config
 
 
 def own_addresses() -> tuple[InterfaceAddress, ...]:
