@@ -46,6 +46,9 @@ class FakeCatalog:
     def videos(self):
         return self.stored
 
+    async def close(self):
+        pass
+
     def stats(self):
         return CatalogStats(
             schema_version=1,
@@ -143,12 +146,17 @@ class Commands:
             run=self.run,
             asker=self.asker,
             open_application=self._open,
+            open_catalog=self._open_catalog,
             begin_log=lambda _, level: self.log_levels.append(level),
             addresses=lambda: self.addresses,
         )
         code = run_command_line(arguments, shell)
         self.out, self.err = out.getvalue(), err.getvalue()
         return code
+
+    async def _open_catalog(self, _reactor, config):
+        self.application.config = config
+        return self.application.catalog
 
     async def _open(self, _reactor, config):
         self.application.config = config

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from tgsyncd.catalog import database
 from tgsyncd.catalog.migrate import Migration, known_version, load_migrations, prepare
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tgsyncd import ports
+
+Result = TypeVar("Result")
 
 _VACUUM_STEP_PAGES = 2_000
 """8 MiB are given back in one step, some 50 ms; other writes get in between two steps."""
@@ -102,6 +104,12 @@ class Catalog(Reader, Writer, Survey):
             # The last connection to close writes the WAL back into the file and removes it.
             await self._thread.run(write_db.close)
         self._thread.stop()
+
+    async def _survey(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        if self._write_db is None and self._read_db is not None:
+            with database.errors_in_our_words(self.path):
+                return job(self._read_db)
+        return await self._on_writer(job)
 
     async def integrity_check(self) -> list[str]:
         """Return what is damaged (SQLite's integrity_check and foreign_key_check); empty when all is well."""

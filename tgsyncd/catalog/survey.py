@@ -45,9 +45,13 @@ class Survey:
     async def _on_writer(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
         raise NotImplementedError
 
+    async def _survey(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run a long read where it holds up nobody: on the writer thread, unless there is none."""
+        return await self._on_writer(job)
+
     async def known_sources(self) -> Sequence[KnownSource]:
         """Return the source file of each video's newest revision."""
-        return await self._on_writer(lambda db: [_to_source(row) for row in db.execute(_SOURCES)])
+        return await self._survey(lambda db: [_to_source(row) for row in db.execute(_SOURCES)])
 
     async def published_strms(self) -> Sequence[PublishedStrm]:
         """Return every ``.strm`` that we wrote, by path."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERBS = {
     "upload": "Store videos and publish them.",
     "run": "Run unattended: watch folders, store what is new, serve players.",
+    "scan": "Look through the source folders now; without a daemon: list what would be done.",
     "status": "Show what the running daemon does, what waits, and why.",
     "serve": "Serve stored videos to players.",
     "list": "List the videos.",

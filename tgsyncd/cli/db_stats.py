@@ -9,10 +9,11 @@ import click
 
 from tgsyncd.cli.options import Source, as_json, configured
 from tgsyncd.cli.text import render_bytes
+from tgsyncd.errors import NotFound
 
 if TYPE_CHECKING:
+    from tgsyncd.catalog.catalog import Catalog
     from tgsyncd.cli.shell import Shell
-    from tgsyncd.daemon import Application
     from tgsyncd.model import CatalogStats
 
 
@@ -23,8 +24,10 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
     """Show what the catalog holds: videos, segments, documents, bytes."""
     config = source.load(shell).config
 
-    async def task(application: Application, _reactor: Any) -> int:
-        stats = application.catalog.stats()
+    async def task(catalog: Catalog | None, _reactor: Any) -> int:
+        if catalog is None:
+            raise NotFound(f"there is no catalog {config.catalog_path}", hint="tgsyncd upload makes one")
+        stats = catalog.stats()
         if json_output:
             shell.say_json(stats_json(stats))
             return 0
@@ -35,7 +38,7 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
             shell.say(f"{name.replace('_', ' ')}: {text}")
         return 0
 
-    return shell.work(config, task)
+    return shell.look(config, task)
 
 
 def stats_json(stats: CatalogStats) -> dict[str, object]:

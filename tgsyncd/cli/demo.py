@@ -142,10 +142,11 @@ async def _make_clip(folder: Path, runner: ProcessRunner) -> Path:
 async def _upload(shell: Shell, application: Application, source: Path) -> VideoId | int:
     """Return the video's id, or the exit code of what went wrong."""
     from tgsyncd.daemon import UploadOptions
+    from tgsyncd.service.handing import outcome_json
 
     with progress_view(shell, quiet=False) as view:
         outcomes = await application.upload([source], options=UploadOptions(), progress=view)
-    show_outcomes(shell, application, outcomes)
+    show_outcomes(shell, [outcome_json(application, outcome) for outcome in outcomes])
     for each in outcomes:
         if each.error is not None:
             return each.error.exit_code

@@ -11,8 +11,8 @@ from tgsyncd.cli.options import Source, as_json, configured
 from tgsyncd.cli.text import printable, render_bytes, render_length, render_table, render_time
 
 if TYPE_CHECKING:
+    from tgsyncd.catalog.catalog import Catalog
     from tgsyncd.cli.shell import Shell
-    from tgsyncd.daemon import Application
     from tgsyncd.model import Video
 
 
@@ -23,8 +23,8 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
     """List the videos: id, status, length, size, segments, file name; below, what went wrong with which."""
     config = source.load(shell).config
 
-    async def task(application: Application, _reactor: Any) -> int:
-        videos = application.catalog.videos()
+    async def task(catalog: Catalog | None, _reactor: Any) -> int:
+        videos = catalog.videos() if catalog else ()
         if json_output:
             shell.say_json([video_json(video) for video in videos])
             return 0
@@ -39,7 +39,7 @@ def command(shell: Shell, source: Source, *, json_output: bool) -> int:
                 shell.say(f"{video.video_id}: {printable(video.error)}")
         return 0
 
-    return shell.work(config, task)
+    return shell.look(config, task)
 
 
 def _row(video: Video) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from tgsyncd.logs import Redactor
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from tgsyncd.catalog.catalog import Catalog
     from tgsyncd.config.hosts import InterfaceAddress
     from tgsyncd.config.schema import Config
     from tgsyncd.daemon import Application
@@ -42,6 +43,7 @@ class Shell:
     """The current directory: what relative paths on the command line are relative to."""
     run: Callable[[Main, Shell], int]
     open_application: Callable[[Any, Config], Coroutine[Deferred[Any], Any, Application]]
+    open_catalog: Callable[[Any, Config], Coroutine[Deferred[Any], Any, Catalog | None]]
     begin_log: Callable[[Shell, int], None]
     addresses: Callable[[], tuple[InterfaceAddress, ...]] = own_addresses
     asker: Asker = field(default_factory=TerminalAsker)
@@ -60,6 +62,21 @@ class Shell:
                 return await task(application, reactor)
             finally:
                 await application.close()
+
+        return self.run(main, self)
+
+    def look(
+        self, config: Config, task: Callable[[Catalog | None, Any], Coroutine[Deferred[Any], Any, int]]
+    ) -> int:
+        """Run the task with the catalog, opened for reading alone; None when there is none yet."""
+
+        async def main(reactor: Any) -> int:
+            catalog = await self.open_catalog(reactor, config)
+            try:
+                return await task(catalog, reactor)
+            finally:
+                if catalog is not None:
+                    await catalog.close()
 
         return self.run(main, self)
 
@@ -96,6 +113,19 @@ async def _open_application(reactor: Any, config: Config) -> Application:
     return await Application.open(reactor, config)
 
 
+async def _open_catalog(reactor: Any, config: Config) -> Catalog | None:
+    from tgsyncd.assembly import WallClock
+    from tgsyncd.catalog.catalog import Catalog
+    from tgsyncd.errors import NotFound
+
+    try:
+        return await Catalog.open(
+            config.catalog_path, reactor=reactor, clock=WallClock(reactor), read_only=True
+        )
+    except NotFound:
+        return None
+
+
 def process_shell() -> Shell:
     """Return the shell of this process."""
     from tgsyncd.cli.logs import begin_log
@@ -113,5 +143,6 @@ def process_shell() -> Shell:
         folder=Path.cwd(),
         run=run_under_reactor,
         open_application=_open_application,
+        open_catalog=_open_catalog,
         begin_log=begin_log,
     )

@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from tgsyncd.errors import TgsyncdError
 from tgsyncd.model import VideoId
+from tgsyncd.service.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IListeningPort
     from twisted.web.server import Request
+
+    from tgsyncd.service.answering import Handler
 
 __all__ = ["Control"]
 
@@ -46,6 +49,7 @@ class Control:
         status: Callable[[], Mapping[str, Any]],
         run_job: Callable[[str], Coroutine[Any, Any, Mapping[str, Any]]],
         rotate: Callable[[VideoId | None], Coroutine[Any, Any, Mapping[str, Any]]],
+        long: Mapping[str, Handler],
     ) -> None:
         self._path = path
         self._reactor = reactor
@@ -53,6 +57,8 @@ class Control:
         root.putChild(b"status", _Status(status))
         root.putChild(b"jobs", _Jobs(run_job))
         root.putChild(b"rotate", _Rotate(rotate))
+        for name, handler in long.items():
+            root.putChild(name.encode(), Answering(handler, reactor=reactor))
         self._site = _QuietSite(root)
         self._port: IListeningPort | None = None
 

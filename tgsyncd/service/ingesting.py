@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import TgsyncdError
 from tgsyncd.ingest.retry import choose_retry_s, stops_all
+from tgsyncd.service.following import Following
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +62,8 @@ class Ingesting:
         self._queue = queue
         self._clock = clock
         self._workers: list[Deferred[None]] = []
+        self.following = Following()
+        queue.on_discard = self.following.vanished
         self.current: dict[str, Progress] = {}
         self.failures: dict[str, Failure] = {}
         self.trouble: Trouble | None = None
@@ -108,7 +110,7 @@ class Ingesting:
         path = Path(entry.file.path)
         try:
             options = replace(
-                self._app.ingest_options(path, UploadOptions()), next_attempt_at_s=self._next_attempt_at_s
+                self._app.ingest_options(path, entry.options), next_attempt_at_s=self._next_attempt_at_s
             )
             outcome = await self._app.pipeline.ingest(path, options, self._show)
         except CancelledError:
@@ -120,6 +122,7 @@ class Ingesting:
 
     def _show(self, progress: Progress) -> None:
         self.current[str(progress.path)] = progress
+        self.following.show(progress)
         self.on_change()
 
     def _succeeded(self, entry: Entry, outcome: IngestOutcome) -> None:
@@ -140,6 +143,7 @@ class Ingesting:
             )  # fmt: skip
             for note in outcome.notes:
                 _log.info("{video_id}: {note}", video_id=outcome.video_id, note=note)
+        self.following.stored(path, outcome)
         if outcome.strm is not None:
             self.on_published([outcome.strm])
 
@@ -165,6 +169,7 @@ class Ingesting:
         while len(self.failures) > MAX_FAILURES:
             del self.failures[next(iter(self.failures))]
         self._queue.done(path)
+        self.following.failed(path, error, again_in_s=None if due_s is None else due_s - now_s)
         if due_s is not None:
             self._queue.add(replace(entry, attempts=attempts, not_before_s=due_s))
 

@@ -8,11 +8,13 @@ themselves, from which the first scan makes the same queue again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 from twisted.internet.defer import Deferred
+
+from tgsyncd.daemon import UploadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,8 @@ class Entry:
     file: FoundFile
     is_urgent: bool = False
     """Somebody asked for it by hand."""
+    options: UploadOptions = field(default_factory=UploadOptions)
+    """What was asked for with it."""
     not_before_s: float = 0.0
     attempts: int = 0
     """How often it failed since the daemon started."""
@@ -48,6 +52,8 @@ class IngestQueue:
         self._entries: dict[str, Entry] = {}
         self._taken: set[str] = set()
         self._waiting: list[Deferred[None]] = []
+        self.on_discard: Callable[[str], None] = lambda _path: None
+        """Is told of a file that waits no more because it is gone."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -69,7 +75,8 @@ class IngestQueue:
 
     def discard(self, path: str) -> None:
         """Let a file wait no more."""
-        self._entries.pop(path, None)
+        if self._entries.pop(path, None) is not None:
+            self.on_discard(path)
 
     def is_taken(self, path: str) -> bool:
         """Tell whether the file is being ingested now."""

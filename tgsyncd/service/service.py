@@ -18,6 +18,7 @@ from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.schedule import Schedule
 from tgsyncd.service.addresses import rotate
 from tgsyncd.service.control import Control
+from tgsyncd.service.handing import Handing
 from tgsyncd.service.health import Health
 from tgsyncd.service.housekeeping import Housekeeping
 from tgsyncd.service.ingesting import Ingesting
@@ -75,9 +76,10 @@ class Service:
         self.health = Health(
             app.catalog, app.config.data_dir, notifier, reactor=reactor, status_line=self.status_line
         )
+        self.handing = Handing(app, self.queue, self.ingesting, reactor=reactor)
         self._control = Control(
             app.config.data_dir / "control.sock", reactor=reactor, status=self.status, run_job=self.run_job,
-            rotate=self.rotate,
+            rotate=self.rotate, long={"upload": self.handing.upload, "scan": self._scan_now},
         )  # fmt: skip
         app.report_service = self.status
         self._gone_timer: IDelayedCall | None = None
@@ -151,6 +153,7 @@ class Service:
             await self.kernel.watch(self.app.config.libraries)
         await self.schedule.run_now("published")
         await self.schedule.run_now("releases")
+        await self.handing.resume()
         self.ingesting.start()
         await self.schedule.run_now("scan")
 
@@ -198,6 +201,9 @@ class Service:
             GONE_SETTLE_S,
             lambda: start(self._scan_soon(), lambda failure: _log.failure("a scan failed", failure=failure)),
         )
+
+    async def _scan_now(self, _question: object, _tell: object) -> Mapping[str, Any]:
+        return await self.run_job("scan")
 
     async def _scan_soon(self) -> None:
         await self.schedule.run_now("scan")
