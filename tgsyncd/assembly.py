@@ -74,7 +74,6 @@ class Reconciling(Protocol):
         intents: Sequence[Intent],
         *,
         is_wanted: Callable[[DocumentLabel], bool],
-        is_recorded: Callable[[int, int], bool],
     ) -> Reconciled:
         """Find what became of uploads that have no answer."""
         ...
@@ -299,7 +298,6 @@ async def reconcile_uploads(store: Store, catalog: Catalog) -> None:
         found = await store.reconcile(
             intents,
             is_wanted=lambda label: catalog.revision(label.video_id, label.revision) is not None,
-            is_recorded=catalog.is_recorded,
         )
     except StoreUnavailable as error:
         _log.warn("uploads that were interrupted are looked for later: {error}", error=error)

@@ -23,8 +23,8 @@ class FileSender:
 
     ``flip_at`` is the offset of a byte whose lowest bit is turned; ``stop_at`` the offset at which
     ``on_stop`` is called instead of going on; at ``stall_at`` it waits ``stall_s`` seconds (None: for
-    ever). While only time has to pass it is in ``resting``. ``done`` fires with True when everything was written,
-    with False when it stopped early or the client went away.
+    ever). While only time has to pass it is in ``resting``. ``done`` fires with True when everything was
+    written, with False when it stopped early or the client went away.
     """
 
     def __init__(

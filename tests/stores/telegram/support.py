@@ -14,7 +14,6 @@ from tests.fakes.simulated_clock import EPOCH_S, RealClock, SimulatedClock
 from tgsyncd.stores.telegram.settings import BotSettings, TelegramSettings, Token
 from tgsyncd.stores.telegram.store import TelegramStore
 
-
 LOOKS_ON_THE_WIRE = 100
 """A request and its answer need some ten turns of the reactor, connecting included."""
 
@@ -34,6 +33,7 @@ class MemoryIntents:
     def __init__(self):
         self.open = {}
         self.begun = 0
+        self.recorded = {}
 
     async def record_intent(self, label, *, bot_id, chat_id):
         self.begun += 1
@@ -43,9 +43,14 @@ class MemoryIntents:
     async def forget_intent(self, intent_id):
         self.open.pop(intent_id, None)
 
-    def record(self, label):
-        """What ``CatalogWriter.record_document`` does to a label's intents."""
+    def record(self, label, ref):
+        """What ``CatalogWriter.record_document`` does: it ends all intents of the label."""
+        self.recorded[label] = ref
         self.open = {key: intent for key, intent in self.open.items() if intent.label != label}
+
+    def is_recorded(self, chat_id, message_id):
+        places = {(ref.chat_id, ref.message_id) for ref in self.recorded.values()}
+        return (chat_id, message_id) in places
 
 
 class KeptMemory:

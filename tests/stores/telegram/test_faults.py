@@ -74,7 +74,7 @@ async def test_upload(tmp_path, faults):
         ref = await store.put(path, label)
         assert_only(world, ref)
         assert await read(store, ref) == data
-        world.intents.record(label)
+        world.intents.record(label, ref)
         assert not world.intents.open
 
 
@@ -154,9 +154,7 @@ async def test_start_up(tmp_path, faults):
 
         strike(world, faults)
         store = world.store()
-        result = await store.reconcile(
-            list(world.intents.open.values()), is_recorded=lambda _chat_id, _message_id: False
-        )
+        result = await store.reconcile(list(world.intents.open.values()))
         assert (len(result.adopted), result.absent) == (1, 1)
         refs = await together(store.put(path, label), store.put(other_path, other))
         assert [await read(store, ref) for ref in refs] == [data, other_data]

@@ -16,11 +16,6 @@ from tgsyncd.errors import StoreUnavailable
 from tgsyncd.stores.telegram.limits import LimitRules
 
 
-def nothing(_chat_id, _message_id):
-    """The catalog has no document yet."""
-    return False
-
-
 def sent(world):
     """Uploads whose bytes the server took wholly."""
     return [call for call in world.emulator.calls("sendDocument") if call.file_bytes]
@@ -52,16 +47,71 @@ async def test_eight_lost_answers_at_once_find_each_their_own(tmp_path):
         assert len(sent(world)) == 8
 
 
+def late_arrival(world):
+    """Have the server take a minute to hand the first upload on when nobody waits for it any more."""
+    world.emulator.faults.add("stall", method="sendDocument", seconds=3 * 60.0)
+    return {"upload_limit_s": 60.0}
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_message_that_arrives_after_the_search_is_deleted(tmp_path):
-    """The server stores the first attempt when the second is already under way."""
-    async with a_world(tmp_path, upload_limit_s=60.0) as world:
+    """The document is stored by a second attempt when the server has the first one handed on."""
+    async with a_world(tmp_path) as world:
+        store = world.store(**late_arrival(world))
+        path, label, data = make_document(tmp_path)
+        ref = await store.put(path, label)
+        assert [late.label for late in world.memory.kept.late] == [label], "a kill now must not lose it"
+        first = sent(world)[0]
+        await until(world, lambda: first.is_over and world.documents() == [(ref.chat_id, ref.message_id)])
+        assert len(sent(world)) == 2
+        assert first.status == 200, "it arrived"
+        assert await read(store, ref) == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_message_is_deleted_when_it_is_refused_at_first(tmp_path):
+    """Every deletion fails for a quarter of an hour; the message is looked for again."""
+    async with a_world(tmp_path) as world:
+        store = world.store(**late_arrival(world))
+        path, label, _ = make_document(tmp_path)
+        refused = world.emulator.faults.add(
+            "error", method="deleteMessage", chat_id=world.chats[0].chat_id, times=None
+        )
+        ref = await store.put(path, label)
+        await until(world, lambda: world.clock.seconds() > 900)
+        assert refused.struck
+        assert len(world.documents()) == 2
+        world.emulator.faults.remove(refused)
+        await until(world, lambda: world.documents() == [(ref.chat_id, ref.message_id)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_searched_when_nothing_may_arrive(tmp_path):
+    """A lost answer whose message was found is accounted for: an hour brings no more than that search."""
+    async with a_world(tmp_path) as world:
         store = world.store()
-        # The server needs two minutes to hand the first upload on, and we wait one.
-        world.emulator.faults.add("stall", method="sendDocument", seconds=62.0)
+        world.emulator.faults.add("lost_acknowledgement", method="sendDocument")
+        path, label, _ = make_document(tmp_path)
+        await store.put(path, label)
+        world.clock.callLater(2 * 3600.0, lambda: None)
+        await until(world, lambda: world.clock.seconds() > 2 * 3600)
+        assert len(world.emulator.calls("sendMessage")) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_searches_for_what_never_arrives_end(tmp_path):
+    """Twelve in an hour, each for what has arrived since the one before, and one when it is over."""
+    async with a_world(tmp_path) as world:
+        store = world.store()
+        world.emulator.faults.add("drop", method="sendDocument")
         path, label, _ = make_document(tmp_path)
         ref = await store.put(path, label)
-        await until(world, lambda: world.documents() == [(ref.chat_id, ref.message_id)])
+        await until(world, lambda: not world.clock.getDelayedCalls())
+        assert 10 <= len(world.emulator.calls("sendMessage")) <= 15
+        assert {call.arguments["message_id"] for call in world.emulator.calls("forwardMessage")} == {
+            str(ref.message_id)  # another bot learned it; no search looked at it
+        }
+        assert world.memory.kept.late == ()
 
 
 @pytest_twisted.ensureDeferred
@@ -149,7 +199,7 @@ async def test_the_next_start_adopts_what_had_arrived(tmp_path):
         await kill_in_the_middle(world, made)
         before = len(sent(world))
         store = world.store()
-        result = await store.reconcile(list(world.intents.open.values()), is_recorded=nothing)
+        result = await store.reconcile(list(world.intents.open.values()))
         assert (len(result.adopted), result.deleted, result.absent) == (5, 0, 0)
         assert len(world.intents.open) == 5  # until the catalog records them: we may be killed again
         refs = await together(*(store.put(path, label) for path, label, _ in made))
@@ -168,10 +218,10 @@ async def test_what_arrives_after_the_next_start_has_looked_is_deleted(tmp_path)
         world.clock.stop_auto_advance()
         upload = Deferred.fromCoroutine(world.store().put(path, label))
         upload.addErrback(lambda _failure: None)
-        await until(world, lambda: world.emulator._sleeping)
+        await until(world, lambda: world.emulator.resting)
         upload.cancel()
         store = world.store(limits=LimitRules(chat_interval_s=0.0))
-        reconciled = await store.reconcile(list(world.intents.open.values()), is_recorded=nothing)
+        reconciled = await store.reconcile(list(world.intents.open.values()))
         assert (reconciled.adopted, reconciled.absent) == ((), 1)
         assert len(world.intents.open) == 1, "a kill now must not lose it"
         world.clock.advance(31.0)
@@ -190,24 +240,74 @@ async def test_what_arrives_when_all_is_recorded_is_deleted_by_the_next_start(tm
         world.clock.stop_auto_advance()
         upload = Deferred.fromCoroutine(world.store().put(path, label))
         upload.addErrback(lambda _failure: None)
-        await until(world, lambda: world.emulator._sleeping)
+        await until(world, lambda: world.emulator.resting)
         upload.cancel()
         store = world.store(limits=LimitRules(chat_interval_s=0.0))
-        await store.reconcile(list(world.intents.open.values()), is_recorded=nothing)
+        await store.reconcile(list(world.intents.open.values()))
         saved = world.memory.kept  # a kill may come as soon as the document is recorded
         ref = await store.put(path, label)
-        world.intents.record(label)
+        world.intents.record(label, ref)
         await store.close()
         world.clock.advance(301.0)
         await until(world, lambda: len(world.documents()) == 2)
         world.memory.kept = saved  # the killed store saves nothing
         world.auto_advance()
 
-        recorded = (ref.chat_id, ref.message_id)
-        found = await world.store().reconcile([], is_recorded=lambda *message: message == recorded)
+        found = await world.store().reconcile([])
 
         assert found.deleted == 1
-        assert world.documents() == [recorded]
+        assert world.documents() == [(ref.chat_id, ref.message_id)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_arrives_late_of_a_process_that_could_save_nothing_is_deleted(tmp_path):
+    """It is killed within a second of its upload; the one after it too, as soon as all is recorded."""
+    async with a_world(tmp_path) as world:
+        before, old, _ = make_document(tmp_path, 500, number=7)
+        first = world.store(limits=LimitRules(chat_interval_s=0.0))
+        world.intents.record(old, await first.put(before, old))
+        world.memory.kept = None
+        path, label, _ = make_document(tmp_path)
+        world.emulator.faults.add("stall", method="sendDocument", seconds=30.0)
+        world.clock.stop_auto_advance()
+        upload = Deferred.fromCoroutine(first.put(path, label))
+        upload.addErrback(lambda _failure: None)
+        await until(world, lambda: world.emulator.resting)
+        upload.cancel()
+        assert world.memory.kept is None
+
+        second = world.store(limits=LimitRules(chat_interval_s=0.0))
+        assert (await second.reconcile(list(world.intents.open.values()))).absent == 1
+        saved = world.memory.kept  # nothing later: it is killed, too
+        world.intents.record(label, await second.put(path, label))
+        await second.close()
+        world.clock.advance(31.0)
+        await until(world, lambda: len(world.documents()) == 3)
+        world.memory.kept = saved
+        world.auto_advance()
+
+        assert (await world.store().reconcile([])).deleted == 1
+        recorded = world.intents.recorded.values()
+        assert world.documents() == sorted((ref.chat_id, ref.message_id) for ref in recorded)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_looked_for_while_a_put_is_under_way_is_left_to_it(tmp_path):
+    """A search for late uploads does not delete the message that a put of the same label adopts."""
+    async with a_world(tmp_path) as world:
+        path, label, _ = make_document(tmp_path)
+        store = world.store(**late_arrival(world), limits=LimitRules(chat_interval_s=0.0))
+        await store.delete([await store.put(path, label)])  # its first attempt may arrive still
+        world.clock.stop_auto_advance()
+        world.emulator.faults.add("lost_acknowledgement", method="sendDocument")
+        putting = Deferred.fromCoroutine(store.put(path, label))
+        await until(world, lambda: len(sent(world)) == 3 and sent(world)[2].is_over)
+        (lost,) = world.documents()
+        assert await store._reconciliation.sweep() == 0
+        world.auto_advance()
+        ref = await putting
+        assert (ref.chat_id, ref.message_id) == lost
+        assert len(sent(world)) == 3
 
 
 @pytest_twisted.ensureDeferred
@@ -218,7 +318,7 @@ async def test_an_upload_of_long_ago_is_not_looked_for_again(tmp_path):
         await world.intents.record_intent(label, bot_id=1, chat_id=world.chats[0].chat_id)
         (intent,) = world.intents.open.values()
         intent.begun_at_s = world.clock.now_s() - 3601.0
-        await world.store().reconcile([intent], is_recorded=nothing)
+        await world.store().reconcile([intent])
         assert not world.intents.open
 
 
@@ -232,7 +332,6 @@ async def test_the_next_start_deletes_what_nobody_wants(tmp_path):
         result = await store.reconcile(
             list(world.intents.open.values()),
             is_wanted=lambda label: label.number != 1,
-            is_recorded=nothing,
         )
         assert (len(result.adopted), result.deleted) == (2, 1)
         assert len(world.documents()) == 2
@@ -247,9 +346,7 @@ async def test_a_put_waits_for_the_reconciliation(tmp_path):
         await kill_in_the_middle(world, made)
         store = world.store()
         path, label, _ = made[0]
-        _, ref = await together(
-            store.reconcile(list(world.intents.open.values()), is_recorded=nothing), store.put(path, label)
-        )
+        _, ref = await together(store.reconcile(list(world.intents.open.values())), store.put(path, label))
         assert world.documents() == [(ref.chat_id, ref.message_id)]
 
 
@@ -262,7 +359,7 @@ async def test_a_start_without_network_looks_later(tmp_path):
         await world.emulator.go_down()
         store = world.store()
         with pytest.raises(StoreUnavailable):
-            await store.reconcile(list(world.intents.open.values()), is_recorded=nothing)
+            await store.reconcile(list(world.intents.open.values()))
         await world.emulator.come_back()
         path, label, _ = made[0]
         ref = await store.put(path, label)
@@ -276,8 +373,7 @@ async def test_only_what_stands_above_the_floor_is_looked_at(tmp_path):
         store = world.store(limits=LimitRules(chat_interval_s=0.0))
         made = [make_document(tmp_path, 1000 + n, number=n, seed=n) for n in range(30)]
         for path, label, _ in made[:29]:
-            await store.put(path, label)
-            world.intents.record(label)
+            world.intents.record(label, await store.put(path, label))
         await store.close()
         world.stores.clear()
         forwards = len(world.emulator.calls("forwardMessage"))
@@ -288,7 +384,7 @@ async def test_only_what_stands_above_the_floor_is_looked_at(tmp_path):
         upload.addErrback(lambda _failure: None)
         upload.cancel()
         world.auto_advance()
-        result = await world.store().reconcile(list(world.intents.open.values()), is_recorded=nothing)
+        result = await world.store().reconcile(list(world.intents.open.values()))
         assert len(result.adopted) == 1
         assert len(world.emulator.calls("forwardMessage")) - forwards == 1
 
@@ -305,7 +401,7 @@ async def test_other_messages_in_the_chat_are_left_alone(tmp_path):
         world.intents.open.clear()
         await kill_in_the_middle(world, [make_document(tmp_path, 1000)])
         before = len(world.emulator.state.posts(room))
-        await world.store().reconcile(list(world.intents.open.values()), is_recorded=nothing)
+        await world.store().reconcile(list(world.intents.open.values()))
         assert len(world.emulator.state.posts(room)) == before
 
 
@@ -318,15 +414,13 @@ async def test_kills_at_random_instants(tmp_path, seed):
         for kind in ("html", "drop", "lost_acknowledgement", "reset_upload"):
             world.emulator.faults.add(kind, probability=0.05, times=None)
         made = [make_document(tmp_path, 3000 + n, number=n, seed=n) for n in range(12)]
-        recorded = {}
+        recorded = world.intents.recorded
         while len(recorded) < len(made):
             store = world.store()
-            running = [Deferred.fromCoroutine(reconcile(world, store, recorded))]
+            running = [Deferred.fromCoroutine(store.reconcile(list(world.intents.open.values())))]
             for path, label, _ in made:
                 if label not in recorded:
-                    running.append(
-                        Deferred.fromCoroutine(put_and_record(world, store, path, label, recorded))
-                    )
+                    running.append(Deferred.fromCoroutine(put_and_record(world, store, path, label)))
             calls = len(world.emulator.records)
             lifetime = chance.randrange(3, 150)
             await until(
@@ -343,24 +437,14 @@ async def test_kills_at_random_instants(tmp_path, seed):
             world.memory.kept = saved  # a SIGKILL saves nothing
         world.emulator.faults.clear()
         store = world.store()
-        await reconcile(world, store, recorded)
+        await store.reconcile(list(world.intents.open.values()))
         assert world.documents() == sorted((ref.chat_id, ref.message_id) for ref in recorded.values())
         for _, label, data in made:
             assert await read(store, recorded[label]) == data
 
 
-def reconcile(world, store, recorded):
-    """What a start does."""
-
-    def is_recorded(chat_id, message_id):
-        return any((ref.chat_id, ref.message_id) == (chat_id, message_id) for ref in recorded.values())
-
-    return store.reconcile(list(world.intents.open.values()), is_recorded=is_recorded)
-
-
-async def put_and_record(world, store, path, label, recorded):
+async def put_and_record(world, store, path, label):
     """What an ingest does; recording is durable and comes before the intents are forgotten."""
     ref = await store.put(path, label)
     assert len(await read(store, ref)) == label.size_bytes  # a kill may come before it is recorded
-    recorded[label] = ref
-    world.intents.record(label)
+    world.intents.record(label, ref)

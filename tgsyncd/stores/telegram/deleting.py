@@ -19,7 +19,7 @@ from tgsyncd.stores.telegram.bot import DELETE_MAX_MESSAGES
 from tgsyncd.stores.telegram.sending import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from tgsyncd.model import DocumentRef
     from tgsyncd.stores.telegram.context import Context
@@ -57,6 +57,37 @@ class Deleter:
             for at in range(0, len(in_chat), DELETE_MAX_MESSAGES):
                 left += await self._delete_batch(chat_id, in_chat[at : at + DELETE_MAX_MESSAGES])
         return left
+
+    async def remove(self, chat_id: int, message_id: int, replaceable: DocumentRef | None = None) -> bool:
+        """
+        Delete a message that nobody needs, unless flood control makes it wait; tell whether it is gone.
+
+        One that is older than 48 hours is replaced where ``replaceable`` says what it is. Never raises.
+        """
+        patience = self._context.patience()
+        without_right: set[int] = set()
+        while (bot_id := self._ready(chat_id, but_not=without_right)) is not None:
+            try:
+                return await self._remove_by(bot_id, chat_id, message_id, replaceable)
+            except api.ChatClosed:  # it may lack this right alone: no reason to upload nothing by it
+                without_right.add(bot_id)
+            except api.BotApiError as error:
+                try:
+                    await self._note(patience, bot_id, chat_id, error)
+                except StoreUnavailable:
+                    break
+        return False
+
+    async def _remove_by(
+        self, bot_id: int, chat_id: int, message_id: int, replaceable: DocumentRef | None
+    ) -> bool:
+        try:
+            await self._fleet.bot(bot_id).delete(self._fleet.chat(chat_id), message_id)
+        except api.MessageGone:
+            return True
+        except api.RequestRefused:
+            return replaceable is not None and await self._replace(replaceable)
+        return True
 
     async def _delete_batch(self, chat_id: int, refs: Sequence[DocumentRef]) -> Sequence[DocumentRef]:
         try:
@@ -104,19 +135,26 @@ class Deleter:
     async def _bot_for(self, chat_id: int, patience: Patience) -> int:
         """Return a bot that may be asked about this chat and does not have to wait."""
         while True:
-            now_s = self._clock.now_s()
-            usable = self._fleet.usable(chat_id)
-            waits = {
-                bot_id: self._limits.blocked_until_s(now_s, bot_id, self._fleet.chat(chat_id)) - now_s
-                for bot_id in usable
-            }
-            ready = [bot_id for bot_id in usable if waits[bot_id] <= 0]
-            if ready:
-                return ready[0]
+            bot_id = self._ready(chat_id)
+            if bot_id is not None:
+                return bot_id
+            waits = self._waits(chat_id)
             if waits:
                 await patience.wait_as_told(min(waits.values()))
             else:
                 await patience.failed("no bot may delete in this chat")
+
+    def _ready(self, chat_id: int, but_not: Container[int] = ()) -> int | None:
+        waits = self._waits(chat_id)
+        return next((bot for bot, wait_s in waits.items() if wait_s <= 0 and bot not in but_not), None)
+
+    def _waits(self, chat_id: int) -> dict[int, float]:
+        """Return the bots that may be asked about this chat, and how many seconds each is to be quiet."""
+        now_s = self._clock.now_s()
+        return {
+            bot_id: self._limits.blocked_until_s(now_s, bot_id, self._fleet.chat(chat_id)) - now_s
+            for bot_id in self._fleet.usable(chat_id)
+        }
 
     async def _note(self, patience: Patience, bot_id: int, chat_id: int, error: api.BotApiError) -> None:
         if isinstance(error, api.FloodWait):

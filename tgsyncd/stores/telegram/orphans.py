@@ -20,7 +20,6 @@ from tgsyncd.stores.telegram.api import (
     BotRevoked,
     ChatClosed,
     ChatMigrated,
-    MessageGone,
     NotADocument,
     RequestRefused,
     StoredMessage,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from tgsyncd.model import DocumentLabel
     from tgsyncd.stores.telegram.context import Context
+    from tgsyncd.stores.telegram.deleting import Deleter
     from tgsyncd.stores.telegram.deriving import Forwarder
     from tgsyncd.stores.telegram.limits import Slot
     from tgsyncd.stores.telegram.marks import Marks
@@ -49,19 +49,21 @@ MARK_TEXT = "tgsyncd looks for lost uploads; this message is deleted at once."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """A stored message, and the bot that has seen it."""
+    """A stored message that is a document, and the bot that has seen it."""
 
     bot_id: int
     stored: StoredMessage
+    label: DocumentLabel
 
-    def ref(self, label: DocumentLabel) -> DocumentRef:
-        """Return where the labelled document is: here."""
+    @property
+    def ref(self) -> DocumentRef:
+        """Where the document is: here."""
         return DocumentRef(
             chat_id=self.stored.chat_id,
             message_id=self.stored.message_id,
             file_unique_id=self.stored.file_unique_id,
-            size_bytes=label.size_bytes,
-            sha256=label.sha256,
+            size_bytes=self.label.size_bytes,
+            sha256=self.label.sha256,
             file_ids={self.bot_id: self.stored.file_id},
         )
 
@@ -69,7 +71,17 @@ class Orphan:
 class Orphans:
     """Finds and removes them."""
 
-    def __init__(self, context: Context, forwarder: Forwarder, marks: Marks) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        forwarder: Forwarder,
+        deleter: Deleter,
+        marks: Marks,
+        is_recorded: Callable[[int, int], bool],
+    ) -> None:
+        self._deleter = deleter
+        self._is_recorded = is_recorded
         self._context = context
         self._fleet = context.fleet
         self._sender = context.sender
@@ -100,7 +112,7 @@ class Orphans:
                 await patience.failed("no bot may use the chat")
             else:
                 self._marks.note_known(chat_id, message_id)
-                await self._delete(last[0], chat_id, message_id)
+                await self._deleter.remove(chat_id, message_id)
                 return message_id
 
     async def find(
@@ -109,36 +121,41 @@ class Orphans:
         labels: Sequence[DocumentLabel],
         floor: int,
         newest: int,
-        is_recorded: Callable[[int, int], bool] = lambda _chat_id, _message_id: False,
     ) -> list[Orphan]:
         """
         Return the messages with ids between (both exclusive) that are one of these documents.
 
-        Raises StoreUnavailable.
+        What the catalog has, and what this process has stored, is not among them. Raises StoreUnavailable.
         """
         found = []
-        for message_id in self._unaccounted(chat_id, floor, newest, is_recorded):
-            orphan = await self._look(chat_id, message_id)
-            if orphan is not None and match_label(orphan, labels) is not None:
+        for message_id in self._unaccounted(chat_id, floor, newest):
+            orphan = await self._look(chat_id, message_id, labels)
+            if orphan is not None:
                 found.append(orphan)
         return found
 
-    def _unaccounted(
-        self, chat_id: int, floor: int, newest: int, is_recorded: Callable[[int, int], bool]
-    ) -> Sequence[int]:
+    def _unaccounted(self, chat_id: int, floor: int, newest: int) -> Sequence[int]:
         ids = range(max(floor + 1, newest - SEARCHED_MAX), newest)
         unknown = [
             message_id
             for message_id in ids
-            if not self._marks.is_known(chat_id, message_id) and not is_recorded(chat_id, message_id)
+            if not self._marks.is_known(chat_id, message_id) and not self._is_recorded(chat_id, message_id)
         ]
         return unknown[-LOOKED_AT_MAX:]
 
-    async def remove(self, orphan: Orphan) -> None:
-        """Delete an orphan. Failing to is no error: it wastes a message, no more."""
-        await self._delete(orphan.bot_id, orphan.stored.chat_id, orphan.stored.message_id)
+    async def remove(self, orphan: Orphan) -> bool:
+        """Delete an orphan; tell whether it is gone. Never raises: one that stays wastes space, no more."""
+        stored = orphan.stored
+        if await self._deleter.remove(stored.chat_id, stored.message_id, orphan.ref):
+            return True
+        self._log.warn(
+            "Message {message_id} in chat {chat_id} is a double of a document and could not be deleted now",
+            message_id=stored.message_id,
+            chat_id=stored.chat_id,
+        )
+        return False
 
-    async def _look(self, chat_id: int, message_id: int) -> Orphan | None:
+    async def _look(self, chat_id: int, message_id: int, labels: Sequence[DocumentLabel]) -> Orphan | None:
         patience = self._context.patience()
         while True:
             try:
@@ -153,9 +170,10 @@ class Orphans:
             else:
                 break
         if isinstance(seen, StoredMessage):
-            return Orphan(bot_id=bot_id, stored=seen)
+            label = match_label(seen, labels)
+            return None if label is None else Orphan(bot_id=bot_id, stored=seen, label=label)
         if isinstance(seen, NotADocument) and seen.text == MARK_TEXT:
-            await self._delete(bot_id, chat_id, message_id)  # one whose answer was lost
+            await self._deleter.remove(chat_id, message_id)  # one whose answer was lost
         return None
 
     def _note_bot(self, bot_id: int, chat_id: int, error: BotApiError) -> None:
@@ -166,19 +184,6 @@ class Orphans:
         elif isinstance(error, ChatMigrated):
             self._fleet.note_moved(chat_id, error.new_chat_id)
 
-    async def _delete(self, bot_id: int, chat_id: int, message_id: int) -> None:
-        try:
-            await self._fleet.bot(bot_id).delete(self._fleet.chat(chat_id), message_id)
-        except MessageGone:
-            return
-        except BotApiError as error:
-            self._log.warn(
-                "Message {message_id} in chat {chat_id} is of no use and could not be deleted: {error}",
-                message_id=message_id,
-                chat_id=chat_id,
-                error=error,
-            )
-
     def _candidates(self, chat_id: int) -> Sequence[tuple[int, int]]:
         chat_id = self._fleet.chat(chat_id)
         pairs = [(bot_id, chat_id) for bot_id in self._fleet.usable(chat_id)]
@@ -187,12 +192,12 @@ class Orphans:
         return pairs
 
 
-def match_label(orphan: Orphan, labels: Sequence[DocumentLabel]) -> DocumentLabel | None:
-    """Return the label that the orphan's caption, and its size, are those of."""
-    caption = parse_caption(orphan.stored.caption)
+def match_label(stored: StoredMessage, labels: Sequence[DocumentLabel]) -> DocumentLabel | None:
+    """Return the label that the message's caption, and its size, are those of."""
+    caption = parse_caption(stored.caption)
     if caption is None:
         return None
     for label in labels:
-        if caption.describes(label) and orphan.stored.size_bytes in (0, label.size_bytes):
+        if caption.describes(label) and stored.size_bytes in (0, label.size_bytes):
             return label
     return None

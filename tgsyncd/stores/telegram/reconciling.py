@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The next start after a kill: it finds out what became of the uploads that were under way."""
+"""
+What became of uploads that nobody answered for.
+
+The next start after a kill finds out, and a process that goes on looks now and then for what arrives late.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from twisted.internet.defer import Deferred
 
 from tgsyncd.errors import StoreUnavailable
 from tgsyncd.stores.telegram.late import LATEST_ARRIVAL_S
-from tgsyncd.stores.telegram.orphans import match_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,9 +57,18 @@ class Reconciled:
     adopted: tuple[DocumentRef, ...] = ()
     """Found: the next ``put`` of the same label returns them without sending."""
     deleted: int = 0
-    """Doubles, and documents that nobody wants any more."""
+    """Doubles, and documents that nobody wants any more: also of uploads that are recorded."""
     absent: int = 0
     """Never arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """What was looked for in one chat, below which message id, and what was found."""
+
+    attempts: Sequence[LateUpload]
+    newest: int
+    found: Sequence[Orphan]
 
 
 class Reconciliation:
@@ -94,15 +106,19 @@ class Reconciliation:
         self,
         intents: Sequence[OpenIntent],
         is_wanted: Callable[[DocumentLabel], bool],
-        is_recorded: Callable[[int, int], bool],
     ) -> Reconciled:
         """Do it: ``TelegramStore.reconcile``."""
         labels = list(dict.fromkeys(intent.label for intent in intents))
         for label in labels:
             self._waiting.setdefault(label, [])
+        began_at_s = self._clock.now_s()
         try:
-            found = await self._find(self._attempts(intents), is_recorded)
-            result = await self._sort_out(intents, found, is_wanted)
+            attempts = self._attempts(intents)
+            searches = [
+                await self._search(chat_id, lambda: attempts)
+                for chat_id in sorted({attempt.chat_id for attempt in attempts})
+            ]
+            result = await self._sort_out(intents, searches, is_wanted, began_at_s)
         except StoreUnavailable:
             for label in labels:
                 self._uploads.note_doubtful(
@@ -114,50 +130,81 @@ class Reconciliation:
             self._release()
         return result
 
-    async def _find(
-        self, attempts: Sequence[LateUpload], is_recorded: Callable[[int, int], bool]
-    ) -> Sequence[Orphan]:
-        found: list[Orphan] = []
-        for chat_id in sorted({attempt.chat_id for attempt in attempts}):
-            here = [attempt for attempt in attempts if attempt.chat_id == chat_id]
-            labels = [attempt.label for attempt in here]
-            floor = min(attempt.floor for attempt in here)
-            newest = await self._orphans.newest(chat_id)
-            found += await self._orphans.find(chat_id, labels, floor, newest, is_recorded)
-        return found
+    async def sweep(self) -> int:
+        """
+        Delete what has arrived late of documents that are stored otherwise; return how many that were.
+
+        A chat that cannot be searched now is searched by the next.
+        """
+        deleted = 0
+        for chat_id in sorted({late.chat_id for late in self._settled()}):
+            began_at_s = self._clock.now_s()
+            try:
+                search = await self._search(chat_id, self._settled)
+            except StoreUnavailable:
+                self._late.give_up(chat_id, began_at_s)
+                continue
+            removed = [await self._orphans.remove(orphan) for orphan in search.found]
+            deleted += sum(removed)
+            if all(removed):
+                self._late.note_looked_for(search.attempts, search.newest, began_at_s)
+        return deleted
+
+    async def _search(self, chat_id: int, attempts: Callable[[], Sequence[LateUpload]]) -> _Search:
+        """
+        Look for attempts in a chat. Raises StoreUnavailable.
+
+        ``attempts`` is asked when it is known up to where to look: nothing that begins then is found.
+        """
+        newest = await self._orphans.newest(chat_id)
+        here = [attempt for attempt in attempts() if attempt.chat_id == chat_id]
+        floor = min((attempt.floor for attempt in here), default=newest)
+        found = await self._orphans.find(chat_id, [attempt.label for attempt in here], floor, newest)
+        return _Search(attempts=here, newest=newest, found=found)
+
+    def _settled(self) -> Sequence[LateUpload]:
+        """Return the attempts whose document is another message: recorded, or known to this process."""
+        return [
+            late
+            for late in self._late.known
+            if late.label not in self._waiting
+            and late.label not in self._adopted
+            and self._uploads.is_settled(late.label)
+        ]
 
     def _attempts(self, intents: Sequence[OpenIntent]) -> Sequence[LateUpload]:
         """Return what is to be looked for: open intents, and late uploads of documents that are recorded."""
-        now_s = self._clock.now_s()
-        late = {one.intent_id: one for one in self._late.possible(now_s)}
+        attempts = {one.intent_id: one for one in self._late.known}
         for intent in intents:
             ticket = self._marks.ticket(intent.intent_id, intent.chat_id)
-            late[intent.intent_id] = self._late.note(ticket, intent.label, now_s)
-        return tuple(late.values())
+            attempts[intent.intent_id] = self._late.note(ticket, intent.label, self._clock.now_s())
+        return tuple(attempts.values())
 
     async def _sort_out(
         self,
         intents: Sequence[OpenIntent],
-        found: Sequence[Orphan],
+        searches: Sequence[_Search],
         is_wanted: Callable[[DocumentLabel], bool],
+        began_at_s: float,
     ) -> Reconciled:
         wanted = {intent.label for intent in intents if is_wanted(intent.label)}
-        attempts = self._attempts(intents)
-        labels = list(dict.fromkeys(attempt.label for attempt in attempts))
         adopted: dict[DocumentLabel, DocumentRef] = {}
+        stuck: set[DocumentLabel] = set()
         deleted = 0
-        seen: set[DocumentLabel] = set()
+        found = [orphan for search in searches for orphan in search.found]
         for orphan in found:
-            label = match_label(orphan, labels)
-            if label is None:
-                continue
-            if label in adopted or label not in wanted:
-                await self._orphans.remove(orphan)
+            if orphan.label in wanted and orphan.label not in adopted:
+                self._marks.note_known(orphan.stored.chat_id, orphan.stored.message_id)
+                adopted[orphan.label] = orphan.ref
+            elif await self._orphans.remove(orphan):
                 deleted += 1
             else:
-                self._marks.note_known(orphan.stored.chat_id, orphan.stored.message_id)
-                adopted[label] = orphan.ref(label)
-            seen.add(label)
+                stuck.add(orphan.label)
+        for search in searches:
+            # What was adopted may have to be found again: it is not recorded yet.
+            done = [one for one in search.attempts if one.label not in adopted and one.label not in stuck]
+            self._late.note_looked_for(done, search.newest, began_at_s)
+        seen = {orphan.label for orphan in found}
         await self._note_absent([intent for intent in intents if intent.label not in adopted], seen)
         self._adopted.update(adopted)
         absent = len({intent.label for intent in intents} - seen)

@@ -26,6 +26,7 @@ from tgsyncd.stores.telegram.orphans import Orphans
 from tgsyncd.stores.telegram.reading import Reader
 from tgsyncd.stores.telegram.reconciling import OpenIntent, Reconciled, Reconciliation
 from tgsyncd.stores.telegram.sending import Priority, Sender
+from tgsyncd.stores.telegram.sweeping import Sweeps
 from tgsyncd.stores.telegram.uploading import Uploads
 
 if TYPE_CHECKING:
@@ -90,16 +91,27 @@ class TelegramStore:
         )
         self._file_ids = FileIds(on_file_id)
         self._forwarder = Forwarder(context)
+        self._deleter = Deleter(context)
         self._make_writing_parts(remembered, intents)
         self._make_reading_parts(reactor)
-        self._deleter = Deleter(context)
 
     def _make_writing_parts(self, remembered: Remembered, intents: IntentLog) -> None:
         self._marks = Marks(remembered.highest, remembered.tickets)
-        orphans = Orphans(self._context, self._forwarder, self._marks)
+        orphans = Orphans(
+            self._context,
+            forwarder=self._forwarder,
+            deleter=self._deleter,
+            marks=self._marks,
+            is_recorded=intents.is_recorded,
+        )
         self._late = LateUploads(remembered.late)
         self._uploads = Uploads(
-            self._context, marks=self._marks, orphans=orphans, intents=intents, late=self._late
+            self._context,
+            marks=self._marks,
+            orphans=orphans,
+            intents=intents,
+            late=self._late,
+            save=self._save,
         )
         self._reconciliation = Reconciliation(
             marks=self._marks,
@@ -108,6 +120,9 @@ class TelegramStore:
             intents=intents,
             late=self._late,
             clock=self._context.clock,
+        )
+        self._sweeps = Sweeps(
+            self._context.timer, late=self._late, reconciliation=self._reconciliation, save=self._save
         )
 
     def _make_reading_parts(self, reactor: Any) -> None:
@@ -148,6 +163,7 @@ class TelegramStore:
             ref = await self._uploads.put(path, label)
         finally:
             self._save_soon()
+            self._sweeps.wake()
         self._reader.note_stored(ref, next(iter(ref.file_ids)))
         return await self._forwarder.teach_another(ref)
 
@@ -180,6 +196,7 @@ class TelegramStore:
         """Close connections, give up what waits, save what was learned."""
         if self._saving is not None and self._saving.active():
             self._saving.cancel()
+        self._sweeps.close()
         self._context.sender.close()
         self._links.close()
         for running in list(self._background):
@@ -209,23 +226,21 @@ class TelegramStore:
         intents: Sequence[OpenIntent],
         *,
         is_wanted: Callable[[DocumentLabel], bool] = lambda _label: True,
-        is_recorded: Callable[[int, int], bool],
     ) -> Reconciled:
         """
         Find what became of uploads that a kill interrupted; to be called once, at the start.
 
-        Also without ``intents``: uploads of the last hour may have arrived late.
-
-        ``is_wanted`` tells whether a document found shall be adopted, else it is deleted; ``is_recorded``
-        tells whether the catalog has a (chat_id, message_id): that is not looked at, and never deleted.
-        A ``put`` of one of the labels waits until this is done. Raises StoreUnavailable; ``put`` then looks
-        for itself.
+        ``intents`` are all that are open; also without any, uploads of documents that are recorded may
+        have arrived late. ``is_wanted`` tells whether a document found shall be adopted, else it is deleted.
+        What the catalog has is not looked at, and never deleted. A ``put`` of one of the labels waits until
+        this is done. Raises StoreUnavailable; ``put`` then looks for itself.
         """
         try:
-            return await self._reconciliation.run(intents, is_wanted, is_recorded)
+            return await self._reconciliation.run(intents, is_wanted)
         finally:
             # At once: what may arrive late is known to nobody else as soon as the document is recorded.
             await self._save()
+            self._sweeps.wake()
 
     @property
     def limits(self) -> Limits:
@@ -286,7 +301,7 @@ class TelegramStore:
             limits=limits,
             highest=dict(self._marks.highest),
             tickets=self._marks.tickets,
-            late=tuple(self._late.possible(self._context.clock.now_s())),
+            late=self._late.known,
         )
         await self._memory.save(remembered)
 

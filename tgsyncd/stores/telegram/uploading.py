@@ -9,7 +9,7 @@ anything is sent again, and once more behind the success.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -25,7 +25,7 @@ from tgsyncd.stores.telegram.sending import Priority
 from tgsyncd.stores.telegram.waiting import sleep, upload_pause_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from tgsyncd.model import DocumentLabel, DocumentRef
@@ -49,7 +49,11 @@ BOT_PAUSE_S = 2.0
 
 
 class IntentLog(Protocol):
-    """Where uploads that begin are noted, durably: a part of ``ports.CatalogWriter``."""
+    """
+    Where uploads that begin are noted, durably, until their document is recorded: a part of the catalog.
+
+    Recording a document ends all intents of its label, in one transaction.
+    """
 
     async def record_intent(self, label: DocumentLabel, *, bot_id: int, chat_id: int) -> int:
         """Note that an upload begins; return the intent's id."""
@@ -57,6 +61,10 @@ class IntentLog(Protocol):
 
     async def forget_intent(self, intent_id: int) -> None:
         """Note that there is nothing of it in the chat."""
+        ...
+
+    def is_recorded(self, chat_id: int, message_id: int) -> bool:
+        """Tell whether the message is a document that is recorded, or owed as a deletion."""
         ...
 
 
@@ -83,10 +91,18 @@ class Uploads:
     """Puts documents into the chats."""
 
     def __init__(
-        self, context: Context, *, marks: Marks, orphans: Orphans, intents: IntentLog, late: LateUploads
+        self,
+        context: Context,
+        *,
+        marks: Marks,
+        orphans: Orphans,
+        intents: IntentLog,
+        late: LateUploads,
+        save: Callable[[], Awaitable[None]],
     ) -> None:
         self._clock = context.clock
         self._late = late
+        self._save = save
         self._settings = context.settings
         self._fleet = fleet = context.fleet
         self._sender = context.sender
@@ -97,6 +113,7 @@ class Uploads:
         self._intents = intents
         self._in_flight = dict.fromkeys(fleet.bot_ids, 0)
         self._stored: OrderedDict[DocumentLabel, DocumentRef] = OrderedDict()
+        self._under_way: Counter[DocumentLabel] = Counter()
         self._left_doubtful: dict[DocumentLabel, list[Ticket]] = {}
         self._left_late: dict[DocumentLabel, list[Ticket]] = {}
         self._log = Logger()
@@ -111,6 +128,7 @@ class Uploads:
         upload = _Upload(
             path, label, doubtful=self._left_doubtful.pop(label, []), late=self._left_late.pop(label, [])
         )
+        self._under_way[label] += 1
         try:
             ref = await self._look_for(upload) if upload.doubtful else None
             while ref is None:
@@ -119,8 +137,15 @@ class Uploads:
             if upload.doubtful or upload.late:  # this process looks again when asked again, else the next
                 self.note_doubtful(label, [*upload.doubtful, *upload.late])
             raise
+        finally:
+            self._under_way[label] -= 1
+            self._under_way += Counter()  # drops those that are at nought
         self._remember(label, ref)
         return ref
+
+    def is_settled(self, label: DocumentLabel) -> bool:
+        """Tell whether no upload of the label is under way, and none is to be looked for before the next."""
+        return not (label in self._under_way or label in self._left_doubtful or label in self._left_late)
 
     def stored(self, label: DocumentLabel) -> DocumentRef | None:
         """Return what an earlier ``put`` stored, if its caller may not have got it; forget it."""
@@ -165,10 +190,11 @@ class Uploads:
             return await self._after_error(upload, error)
         upload.nobody_since_s = None
         bot_id = upload.last.bot_id if upload.last else 0
-        self._remember(upload.label, Orphan(bot_id=bot_id, stored=stored).ref(upload.label))
+        ref = Orphan(bot_id=bot_id, stored=stored, label=upload.label).ref
+        self._remember(upload.label, ref)
         if upload.doubtful or upload.late:
             await self._remove_doubles(upload, stored)
-        return Orphan(bot_id=bot_id, stored=stored).ref(upload.label)
+        return ref
 
     async def _send(self, upload: _Upload, slot: Slot) -> api.StoredMessage:
         """Send once, within a slot. An intent of it stays exactly when there may be a message of it."""
@@ -198,7 +224,7 @@ class Uploads:
     ) -> None:
         if stored.size_bytes in (0, upload.label.size_bytes):
             return
-        await self._orphans.remove(Orphan(bot_id=slot.bot_id, stored=stored))
+        await self._orphans.remove(Orphan(bot_id=slot.bot_id, stored=stored, label=upload.label))
         await self._intents.forget_intent(intent_id)
         raise api.Unreachable(f"Telegram took {stored.size_bytes:,} of {upload.label.size_bytes:,} bytes")
 
@@ -270,13 +296,13 @@ class Uploads:
         if not found:
             return None  # it may still arrive: looked for again behind the success
         adopted, *others = found
-        await self._settle(upload, others)
+        await self._settle(upload, others, accounted=1)
         self._log.info(
             "Found an upload whose answer was lost: message {message_id} in chat {chat_id}",
             message_id=adopted.stored.message_id,
             chat_id=adopted.stored.chat_id,
         )
-        return adopted.ref(upload.label)
+        return adopted.ref
 
     async def _remove_doubles(self, upload: _Upload, stored: api.StoredMessage) -> None:
         """Delete what arrived although nobody answered for it, now that its double is stored."""
@@ -289,7 +315,7 @@ class Uploads:
             else:
                 await self._settle(upload, found)
                 return
-        # The document is stored, and only a double may be left.
+        await self._settle(upload, [])
 
     async def _orphans_of(self, upload: _Upload, stored: api.StoredMessage | None = None) -> list[Orphan]:
         found: list[Orphan] = []
@@ -301,14 +327,22 @@ class Uploads:
             found += await self._orphans.find(chat_id, [upload.label], floor, newest)
         return found
 
-    async def _settle(self, upload: _Upload, doubles: list[Orphan]) -> None:
+    async def _settle(self, upload: _Upload, doubles: list[Orphan], accounted: int = 0) -> None:
+        """Delete doubles; note attempts of which there may be one more."""
         for orphan in doubles:
-            await self._orphans.remove(orphan)
-        # Their intents end when the catalog records the document: until then a kill needs them.
-        for ticket in upload.doubtful:
-            self._late.note(ticket, upload.label, self._clock.now_s())
+            accounted += await self._orphans.remove(orphan)
+        attempts = [*upload.doubtful, *upload.late]
         upload.doubtful.clear()
         upload.late.clear()
+        # Their intents end when the catalog records the document: until then a kill needs them, and what
+        # may arrive later is known to nobody else from then on.
+        for ticket in attempts:
+            if accounted >= len(attempts):
+                self._late.forget(ticket.intent_id)
+            else:
+                self._late.note(ticket, upload.label, self._clock.now_s())
+        if accounted < len(attempts):
+            await self._save()
 
 
 def _floors(upload: _Upload) -> dict[int, int]:
