@@ -55,6 +55,7 @@ __all__ = [
     "publish_settings",
     "reconcile_uploads",
     "release_rule",
+    "remove_orphans",
     "server_settings",
     "telegram_settings",
 ]
@@ -74,8 +75,20 @@ class Reconciling(Protocol):
         intents: Sequence[Intent],
         *,
         is_wanted: Callable[[DocumentLabel], bool],
+        is_recorded: Callable[[int, int], bool],
     ) -> Reconciled:
         """Find what became of uploads that have no answer."""
+        ...
+
+
+@runtime_checkable
+class Tidying(Protocol):
+    """A store that knows by a label where the document would be."""
+
+    async def remove_orphans(
+        self, intents: Sequence[Intent], *, is_wanted: Callable[[DocumentLabel], bool]
+    ) -> int:
+        """Remove what was stored, never recorded, and will not be stored again; return how many."""
         ...
 
 
@@ -156,7 +169,7 @@ def make_private(folder: Path) -> None:
 def build_store(config: Config, *, reactor: Any, catalog: Catalog, clock: Clock) -> Store:
     """Return the store that the configuration names."""
     if config.store.kind == "directory":
-        return DirectoryStore(config.store_dir, reactor)
+        return DirectoryStore(config.store_dir, reactor, intents=catalog)
     return _build_telegram_store(config, reactor, catalog, clock)
 
 
@@ -291,13 +304,15 @@ async def reconcile_uploads(store: Store, catalog: Catalog) -> None:
 
     A store that does not answer now is asked again with each ``put`` of the same document.
     """
+    await remove_orphans(store, catalog)
     intents = catalog.intents()
     if not isinstance(store, Reconciling):
         return
     try:
         found = await store.reconcile(
             intents,
-            is_wanted=lambda label: catalog.revision(label.video_id, label.revision) is not None,
+            is_wanted=lambda label: _may_be_put(catalog, label),
+            is_recorded=catalog.is_recorded,
         )
     except StoreUnavailable as error:
         _log.warn("uploads that were interrupted are looked for later: {error}", error=error)
@@ -310,6 +325,20 @@ async def reconcile_uploads(store: Store, catalog: Catalog) -> None:
         adopted=len(found.adopted),
         deleted=found.deleted,
     )
+
+
+async def remove_orphans(store: Store, catalog: Catalog) -> None:
+    """Have a store that can do so remove documents that nobody recorded, or will put again."""
+    if isinstance(store, Tidying) and (intents := catalog.intents()):
+        removed = await store.remove_orphans(intents, is_wanted=lambda label: _may_be_put(catalog, label))
+        if removed:
+            _log.info("{count} documents of uploads that never go on were removed", count=removed)
+
+
+def _may_be_put(catalog: Catalog, label: DocumentLabel) -> bool:
+    """Tell whether an ingest may come to this document again: only a video's newest revision goes on."""
+    newest = catalog.newest_revision(label.video_id)
+    return newest is not None and newest.number == label.revision
 
 
 def _note(write: Coroutine[Any, Any, None]) -> None:

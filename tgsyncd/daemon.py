@@ -32,6 +32,7 @@ from tgsyncd.assembly import (
     publish_settings,
     reconcile_uploads,
     release_rule,
+    remove_orphans,
     server_settings,
 )
 from tgsyncd.catalog.catalog import Catalog
@@ -301,6 +302,7 @@ class Application:
             await self.catalog.settle_deletions(done)
             deleted += len(done)
             refused += len(left)
+        await remove_orphans(self.store, self.catalog)
         return deleted, refused
 
     async def cleanup(self, hours: float) -> CleanupReport:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.integration.home import make_config, running, upload
 from tgsyncd.daemon import UploadOptions
-from tgsyncd.model import UNFINISHED, Wanted
+from tgsyncd.model import UNFINISHED, DocumentLabel, Wanted
 from tgsyncd.service.known import known_source
 from tgsyncd.service.removal import Removal
 
@@ -149,3 +150,24 @@ async def test_a_buried_video_is_one_transaction(tmp_path, films):
         assert app.catalog.video("film").current_revision is None
         assert app.catalog.stats().documents == 0
         assert len(app.catalog.owed_deletions(100)) == documents > 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_documents_of_a_killed_ingest_that_never_goes_on_are_removed(tmp_path, films):
+    """Stored, not recorded, and its source has changed since: only the newest revision goes on."""
+    house = House(tmp_path, films)
+    async with running(house.config, listen=False) as app:
+        await house.fill(app)
+        spooled = tmp_path / "document"
+        spooled.write_bytes(b"document")
+        label = DocumentLabel(
+            library_id=app.catalog.library_id(), video_id="film", revision=1, rendition="main",
+            number=99, size_bytes=8, sha256=hashlib.sha256(b"document").hexdigest(),
+        )  # fmt: skip
+        ref = await app.store.put(spooled, label)
+        await app.settle_deletions()
+        assert await app.store.exists(ref), "the revision may go on"
+        await app.catalog.begin_revision("film", app.catalog.revision("film", 1).source)
+        await app.settle_deletions()
+        assert not await app.store.exists(ref)
+        assert not app.catalog.intents()

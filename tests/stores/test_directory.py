@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
@@ -93,3 +94,36 @@ async def test_the_store_hashes_what_it_has_not_what_it_should_have(tmp_path):
     assert await store.sha256(ref) == hashlib.sha256(data[:-1]).hexdigest()
     with pytest.raises(DocumentCorrupt, match="reads back"):
         await read_back(store, ref)
+
+
+class Intents:
+    """What the catalog remembers of uploads that began; nothing is ever recorded."""
+
+    def __init__(self):
+        self.open = {}
+
+    async def record_intent(self, label, *, bot_id, chat_id):
+        self.open[len(self.open) + 1] = label
+        return len(self.open)
+
+    async def forget_intent(self, intent_id):
+        del self.open[intent_id]
+
+    def rows(self):
+        return [SimpleNamespace(intent_id=number, label=label) for number, label in self.open.items()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_stored_for_nothing_is_found_by_its_intent(tmp_path):
+    """A kill before it was recorded, and another source file since: only what may be put again stays."""
+    intents = Intents()
+    store = DirectoryStore(tmp_path / "store", reactor, intents=intents)
+    path, label, data = make_document(tmp_path, 1000)
+    ref = await store.put(path, label)
+
+    assert await store.remove_orphans(intents.rows(), is_wanted=lambda _: True) == 0
+    assert await read(store, ref) == data
+    assert await store.remove_orphans(intents.rows(), is_wanted=lambda _: False) == 1
+
+    assert list((tmp_path / "store").iterdir()) == []
+    assert not intents.open

@@ -3,7 +3,8 @@
 Documents as files below one directory.
 
 A document's key is ``<video_id>/<revision>/<rendition>/<number>-<sha256 prefix>.bin``: the same document
-stored again after a crash lands on the same name, so this store has no orphans and ``put`` is idempotent.
+stored again after a crash lands on the same name, so ``put`` is idempotent. What is never stored again,
+because its source changed or went before the next start, is found by its intent (``remove_orphans``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import os
 import shutil
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 
@@ -41,19 +42,53 @@ FREE_RESERVE_BYTES = 512 << 20
 _T = TypeVar("_T")
 
 
+class OpenIntent(Protocol):
+    """A ``put`` that began and was not recorded, as the catalog keeps it."""
+
+    @property
+    def intent_id(self) -> int:
+        """Its id."""
+        ...
+
+    @property
+    def label(self) -> DocumentLabel:
+        """What was to be stored."""
+        ...
+
+
+class IntentLog(Protocol):
+    """Remembers what begins, durably; it ends when the document is recorded."""
+
+    async def record_intent(self, label: DocumentLabel, *, bot_id: int, chat_id: int) -> int:
+        """Note that a ``put`` begins; return the intent's id."""
+        ...
+
+    async def forget_intent(self, intent_id: int) -> None:
+        """Note that nothing is left of it."""
+        ...
+
+
 class DirectoryStore:
     """``ports.Store`` over a directory. File work happens in the reactor's thread pool."""
 
     def __init__(
-        self, root: Path, reactor: IReactorThreads, *, reserve_bytes: int = FREE_RESERVE_BYTES
+        self,
+        root: Path,
+        reactor: IReactorThreads,
+        *,
+        reserve_bytes: int = FREE_RESERVE_BYTES,
+        intents: IntentLog | None = None,
     ) -> None:
         self._root = root
         self._reactor = reactor
         self._reserve_bytes = reserve_bytes
+        self._intents = intents
 
     async def put(self, path: Path, label: DocumentLabel) -> DocumentRef:
         """Link (or, over file systems, copy) the file into the store, durably."""
         key = _key(label)
+        if self._intents is not None:
+            await self._intents.record_intent(label, bot_id=0, chat_id=0)
         await self._in_thread(lambda: self._put(path, self._root / key))
         return DocumentRef(
             chat_id=0,
@@ -96,6 +131,24 @@ class DirectoryStore:
         """Remove the files and the folders that became empty."""
         paths = [(ref, self._path(ref)) for ref in refs]
         return await self._in_thread(lambda: [ref for ref, path in paths if not self._remove(path)])
+
+    async def remove_orphans(
+        self, intents: Sequence[OpenIntent], *, is_wanted: Callable[[DocumentLabel], bool]
+    ) -> int:
+        """
+        Remove what was put, never recorded, and will not be put again; return how many files that were.
+
+        ``is_wanted`` tells whether a label may still be put. Raises StoreUnavailable.
+        """
+        removed = 0
+        for intent in intents:
+            if is_wanted(intent.label):
+                continue
+            path = self._root / _key(intent.label)
+            removed += await self._in_thread(path.is_file)
+            if self._intents is not None and await self._in_thread(partial(self._remove, path)):
+                await self._intents.forget_intent(intent.intent_id)
+        return removed
 
     async def close(self) -> None:
         """Nothing is held open."""
