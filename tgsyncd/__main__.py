@@ -16,6 +16,11 @@ def main() -> None:
 
     install: Callable[[], None] = asyncioreactor.install
     install()
+    from twisted.internet import reactor
+
+    from tgsyncd.bridge import use_steady_time
+
+    use_steady_time(reactor)
     from tgsyncd.cli.app import run_command_line
     from tgsyncd.cli.shell import process_shell
 

@@ -11,6 +11,7 @@ Everything here needs the asyncio reactor, which ``__main__`` installs.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["event_loop", "from_asyncio", "start", "to_asyncio"]
+__all__ = ["event_loop", "from_asyncio", "start", "to_asyncio", "use_steady_time"]
+
+
+def use_steady_time(reactor: Any) -> None:
+    """
+    Count the reactor's timers on a clock that nobody sets (twisted#2424); call this before the first timer.
+
+    Twisted counts them on the wall clock: when that is set back by a day, every time limit, every retry and
+    the feeding of the watchdog come a day later. Time in which the machine sleeps counts, where Linux tells.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    reactor.seconds = lambda: time.clock_gettime(clock)
 
 
 def event_loop() -> asyncio.AbstractEventLoop:

@@ -2,32 +2,40 @@
 """
 Jobs at an interval or at times of the day: APScheduler, whose jobs are our coroutines on the reactor.
 
-A job never runs twice at once, and runs that were missed (the machine slept) become one.
+A job never runs twice at once, and runs that were missed (the machine slept) become one. A clock that is set
+is noticed: APScheduler plans by the wall clock and would wait for a time that is a day away again.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from tgsyncd.bridge import event_loop, to_asyncio
 from tgsyncd.errors import ConfigError, TgsyncdError
+from tgsyncd.formats.cron import parse_cron
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Coroutine, Sequence
 
+    from tgsyncd.formats.cron import CronFields
     from tgsyncd.ports import Clock
 
 __all__ = ["JobReport", "Schedule"]
 
 _log = Logger()
+
+CLOCK_CHECK_S = 30.0
+CLOCK_JUMP_S = 30.0
+"""NTP slews by 0.5 ms a second; what differs by more was set, or the machine slept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,7 @@ class _Job:
             await work
         finally:
             self.running = None
-            self.duration_s = self._clock.now_s() - begun_s
+            self.duration_s = max(0.0, self._clock.now_s() - begun_s)
 
     async def _guarded(self) -> None:
         try:
@@ -97,6 +105,8 @@ class Schedule:
         options = {} if timezone is None else {"timezone": timezone}
         self._scheduler = AsyncIOScheduler(event_loop=event_loop(), **options)
         self._jobs: dict[str, _Job] = {}
+        self._clock_check: Any = None
+        self._clock_offset_s = 0.0
 
     def add(
         self,
@@ -114,22 +124,27 @@ class Schedule:
         """
         job = self._jobs[name] = _Job(name, work, self._clock)
         trigger: Any = None
+        zone = self._scheduler.timezone
         if cron:
             try:
-                trigger = CronTrigger.from_crontab(cron, timezone=self._scheduler.timezone)
+                times = [_Times(fields, zone) for fields in parse_cron(cron)]
             except ValueError as error:
-                raise ConfigError(f"jobs.{name}: {cron!r} is not a time: {error}") from error
+                raise ConfigError(f"jobs.{name}: {error}") from error
+            trigger = OrTrigger(times)
         elif every_s is not None:
-            trigger = IntervalTrigger(seconds=max(1, round(every_s)), timezone=self._scheduler.timezone)
+            trigger = _Every(max(1, round(every_s)), zone)
         if trigger is not None:
+            # Two instances: one that comes while the job runs ends at once. APScheduler would warn of it.
             self._scheduler.add_job(
                 _as_asyncio, trigger, args=(job,), id=name,
-                max_instances=1, coalesce=True, misfire_grace_time=None,
+                max_instances=2, coalesce=True, misfire_grace_time=None,
             )  # fmt: skip
 
     def start(self) -> None:
         """Begin. Must be called while the reactor runs."""
         self._scheduler.start()
+        self._clock_offset_s = self._offset_s()
+        self._check_clock_later()
 
     async def run_now(self, name: str) -> JobReport:
         """Run a job, or wait for the run that is under way; return how it ended."""
@@ -142,6 +157,8 @@ class Schedule:
 
     async def stop(self) -> None:
         """Begin no job any more; cancel those that run and wait for their end."""
+        if self._clock_check is not None:
+            self._clock_check.cancel()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         for job in self._jobs.values():
@@ -150,6 +167,34 @@ class Schedule:
                 waiting = _outcome_of(running)
                 running.cancel()
                 await waiting
+
+    def check_clock(self) -> None:
+        """Plan anew when the wall clock was set; what was due meanwhile runs now, once."""
+        now_s, offset_s = self._clock.now_s(), self._offset_s()
+        jump_s = offset_s - self._clock_offset_s
+        self._clock_offset_s = offset_s
+        if abs(jump_s) < CLOCK_JUMP_S or not self._scheduler.running:
+            return
+        span = dt.timedelta(seconds=round(abs(jump_s)))
+        if jump_s > 0:
+            _log.info("the clock went {span} ahead, or the machine slept: what was due runs now", span=span)
+            self._scheduler.wakeup()
+            return
+        _log.info("the clock was set back by {span}: the next runs of all jobs are planned anew", span=span)
+        now = dt.datetime.fromtimestamp(now_s, self._scheduler.timezone)
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+
+    def _check_clock_later(self) -> None:
+        # On the loop's own clock, which nobody sets.
+        self._clock_check = event_loop().call_later(CLOCK_CHECK_S, self._check_clock_and_later)
+
+    def _check_clock_and_later(self) -> None:
+        self._check_clock_later()
+        self.check_clock()
+
+    def _offset_s(self) -> float:
+        return self._clock.now_s() - event_loop().time()
 
     def report(self) -> Sequence[JobReport]:
         """Return every job."""
@@ -166,6 +211,47 @@ class Schedule:
             last_failed=job.has_failed,
             next_run_at_s=planned.next_run_time.timestamp() if planned and planned.next_run_time else None,
         )
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is untyped
+    """Every so many seconds, on one grid; what was missed is skipped."""
+
+    def __init__(self, interval_s: int, zone: dt.tzinfo) -> None:
+        self._interval_s = interval_s
+        self._zone = zone
+
+    def get_next_fire_time(self, previous: dt.datetime | None, now: dt.datetime) -> dt.datetime:
+        """Return the first time after ``now``. APScheduler's own makes a list of all that were missed."""
+        now_s = now.timestamp()
+        begun_s = now_s if previous is None else previous.timestamp()
+        steps = max(1, int((now_s - begun_s) // self._interval_s) + 1)
+        return dt.datetime.fromtimestamp(begun_s + steps * self._interval_s, self._zone)
+
+
+class _Times(BaseTrigger):  # type: ignore[misc]  # APScheduler is untyped
+    """Times of day; what was missed is skipped, and the hour that is twice in autumn counts once."""
+
+    def __init__(self, fields: CronFields, zone: dt.tzinfo) -> None:
+        self._cron = CronTrigger(**fields, timezone=zone)
+        self._zone = zone
+        self._is_hourly = fields["hour"] == "*"
+
+    def get_next_fire_time(self, previous: dt.datetime | None, now: dt.datetime) -> dt.datetime | None:
+        """Return the first time after ``previous``, and after ``now``."""
+        due: dt.datetime | None = self._cron.get_next_fire_time(previous, now)
+        if previous is not None and due is not None and due <= now:
+            due = self._after(now)
+        while due is not None and not self._is_hourly and self._is_repeated(due):
+            due = self._after(due)
+        return due
+
+    def _after(self, time: dt.datetime) -> dt.datetime | None:
+        later = dt.datetime.fromtimestamp(time.timestamp() + 1e-3, self._zone)
+        due: dt.datetime | None = self._cron.get_next_fire_time(None, later)
+        return due
+
+    def _is_repeated(self, time: dt.datetime) -> bool:
+        return bool(dt.datetime.fromtimestamp(time.timestamp(), self._zone).fold)
 
 
 async def _as_asyncio(job: _Job) -> None:

@@ -256,7 +256,7 @@ def test_what_systemd_hears(new_daemon, films):
     daemon.start().ready()
     daemon.wait_for_strms("Film.strm")
     wait_for(lambda: daemon.notify.read().count("WATCHDOG=1") > 2, "WATCHDOG=1")
-    assert daemon.notify.has("STATUS=idle, 0 waiting")
+    wait_for(lambda: daemon.notify.has("STATUS=idle, 0 waiting"), "idle")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.process.wait(10) == 0
     assert daemon.notify.has("STOPPING=1")
