@@ -103,8 +103,12 @@ class CatalogReader(Protocol):
 
     def video(self, video_id: VideoId) -> Video | None: ...
 
-    def videos(self) -> Sequence[Video]:
-        """Return all videos by video_id."""
+    def videos(self, *, after: str = "", limit: int = -1) -> Sequence[Video]:
+        """
+        Return videos by video_id: those behind ``after``, at most ``limit``; all by default.
+
+        Ten thousand take 100 ms: who must not block asks for some hundred at a time.
+        """
         ...
 
     def video_by_source(self, path: str) -> Video | None:

@@ -257,6 +257,9 @@ class CatalogContract:
 
         assert [video.video_id for video in catalog.videos()] == ["a", "b", "c"]
         assert catalog.videos()[0] == catalog.video(VideoId("a"))
+        assert [video.video_id for video in catalog.videos(after="a")] == ["b", "c"]
+        assert [video.video_id for video in catalog.videos(after="a", limit=1)] == ["b"]
+        assert list(catalog.videos(after="c")) == []
 
     @pytest_twisted.ensureDeferred
     async def test_revisions_count_from_one(self, catalog):

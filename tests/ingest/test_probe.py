@@ -24,6 +24,7 @@ from tgsyncd.errors import (
 )
 from tgsyncd.ingest.plan import plan_ingest
 from tgsyncd.ingest.probe import (
+    FfmpegVersion,
     check_complete,
     explain_cut,
     ffmpeg_version,
@@ -194,6 +195,18 @@ async def test_the_version_of_ffmpeg(runner):
     assert await ffmpeg_version(scripted(stdout=(said,))) == "5.1.9-0+deb12u1"
     with pytest.raises(FfmpegMissing, match="libavcodec"):
         await ffmpeg_version(scripted(exit_code=127, stderr="error loading libavcodec.so"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_ffmpeg_is_asked_for_its_version_once():
+    """And again after something failed: another may have been installed."""
+    runner = scripted(stdout=(b"ffmpeg version 7.1 Copyright",))
+    version = FfmpegVersion(runner)
+    assert [await version.get(), await version.get()] == ["7.1", "7.1"]
+    assert len(runner.argvs) == 1
+    version.forget()
+    await version.get()
+    assert len(runner.argvs) == 2
 
 
 def a_probe(duration_s):

@@ -442,6 +442,22 @@ async def test_videos_are_listed(server):
 
 
 @inline
+async def test_many_videos_are_listed_in_order_without_holding_others_up(server):
+    """Read and rendered by the hundred; other requests are answered in between."""
+    ids = [f"video-{number:03}" for number in range(230)]
+    for video_id in ids:
+        await server.catalog.create_video(
+            video_id, original_filename="x.mkv", library="", source_path=f"/films/{video_id}.mkv"
+        )
+    asked = []
+    read = server.catalog.videos
+    server.catalog.videos = lambda **page: asked.append(page["limit"]) or read(**page)
+    response = await fetch(server, "/videos")
+    assert [video["video_id"] for video in json.loads(response.body)["videos"]] == ids
+    assert asked == [100] * 4
+
+
+@inline
 async def test_health_and_readiness(server):
     """Alive is not ready."""
     assert (await fetch(server, "/healthz")).code == 200

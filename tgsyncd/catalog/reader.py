@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Statements are constants, so that sqlite3 finds them prepared (it keeps 256 by their text).
 _ONE_VIDEO = f"{rows.VIDEO} WHERE v.video_id = ?"
-_ALL_VIDEOS = f"{rows.VIDEO} ORDER BY v.video_id"
+_VIDEOS = f"{rows.VIDEO} WHERE v.video_id > ? ORDER BY v.video_id LIMIT ?"
 _VIDEO_BY_SOURCE = f"""{rows.VIDEO} WHERE v.source_path = CAST(? AS TEXT)
 ORDER BY v.created_at DESC, v.video_id LIMIT 1"""
 _SOURCES_BY_SIZE = f"""
@@ -114,9 +114,9 @@ class Reader:
         found = self._rows(_ONE_VIDEO, video_id)
         return rows.to_video(found[0]) if found else None
 
-    def videos(self) -> Sequence[Video]:
-        """Return all videos by video_id."""
-        return [rows.to_video(row) for row in self._rows(_ALL_VIDEOS)]
+    def videos(self, *, after: str = "", limit: int = -1) -> Sequence[Video]:
+        """Return videos by video_id: those behind ``after``, at most ``limit``; all by default."""
+        return [rows.to_video(row) for row in self._rows(_VIDEOS, after, limit)]
 
     def video_by_source(self, path: str) -> Video | None:
         """Return the video whose source file stands (or stood) at this path; of several the youngest."""

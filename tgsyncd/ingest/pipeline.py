@@ -23,6 +23,7 @@ from tgsyncd.errors import ConfigError, NotFound, StoreUnavailable
 from tgsyncd.ingest.extras import CHAPTERS_NAME
 from tgsyncd.ingest.names import check_video_id, choose_video_id
 from tgsyncd.ingest.naming import choose_places, files_beside, read_name
+from tgsyncd.ingest.probe import FfmpegVersion
 from tgsyncd.ingest.recognise import Action, Recognition, recognise
 from tgsyncd.ingest.revision import RevisionIngest
 from tgsyncd.ingest.scan import identify
@@ -51,6 +52,7 @@ class Pipeline:
         self._reader = tools.reader
         self._writer = tools.writer
         self._publisher = publisher
+        self._ffmpeg = FfmpegVersion(tools.runner)
         self._admission = DeferredLock()
         self._running: set[VideoId] = set()
 
@@ -86,7 +88,7 @@ class Pipeline:
             self._admission.release()
         self._running.add(video_id)
         try:
-            work = RevisionIngest(self.tools, video_id, number, identity, on_progress)
+            work = RevisionIngest(self.tools, video_id, number, identity, on_progress, ffmpeg=self._ffmpeg)
             return await self._run(work, path, action=found.action, options=options)
         finally:
             self._running.discard(video_id)
@@ -106,6 +108,7 @@ class Pipeline:
         except CancelledError:
             raise  # Stopped by its owner, which is nothing wrong with the video.
         except Exception as error:
+            self._ffmpeg.forget()
             await self._record_error(video_id, number, error, options)
             raise
         notes = notes_on(plan)

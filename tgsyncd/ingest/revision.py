@@ -16,7 +16,7 @@ from tgsyncd.formats.ffmpeg import build_cut_argv, parse_progress
 from tgsyncd.ingest.cutting import CutJob, CutTarget
 from tgsyncd.ingest.extras import extract_extras, store_extras
 from tgsyncd.ingest.plan import plan_ingest
-from tgsyncd.ingest.probe import check_complete, ffmpeg_version, probe_source, shown_name
+from tgsyncd.ingest.probe import check_complete, probe_source, shown_name
 from tgsyncd.ingest.pump import BytesDiffer
 from tgsyncd.ingest.resume import Restart, choose_restart, describe_rendition
 from tgsyncd.ingest.scan import is_unchanged
@@ -30,6 +30,7 @@ from tgsyncd.model import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tgsyncd.ingest.probe import FfmpegVersion
     from tgsyncd.ingest.work import Tools
     from tgsyncd.model import IngestPlan, MediaProbe, Revision, SourceIdentity, VideoId
 
@@ -53,7 +54,10 @@ class RevisionIngest:
         number: int,
         identity: SourceIdentity,
         on_progress: Callable[[Progress], None],
+        *,
+        ffmpeg: FfmpegVersion,
     ) -> None:
+        self._ffmpeg = ffmpeg
         self._reactor = tools.reactor
         self._reader = tools.reader
         self._writer = tools.writer
@@ -127,7 +131,7 @@ class RevisionIngest:
         probe = await probe_source(self._path, self._runner)
         if known is not None:
             return probe, known
-        plan = plan_ingest(probe, self._settings.plan, ffmpeg_version=await ffmpeg_version(self._runner))
+        plan = plan_ingest(probe, self._settings.plan, ffmpeg_version=await self._ffmpeg.get())
         for left in plan.left_out:
             _log.info(
                 "{video_id}: {what} is left out: {why}",
