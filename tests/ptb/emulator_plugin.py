@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import socket
 from typing import Any
 
@@ -59,6 +60,8 @@ def _point_at_emulator() -> None:
         )
 
 
+_TOKEN = re.compile(r"\d{5,}:[A-Za-z0-9_-]+")
+
 _called: list[str] = []
 _report: dict[str, dict[str, Any]] = {}
 
@@ -87,10 +90,11 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 
 def _last_line(report: Any) -> str:
+    # Without tokens, whole or cut short: messages quote URLs, and the report is kept.
     if report.outcome == "skipped":
-        return str(getattr(report, "wasxfail", "") or report.longrepr)[-300:]
+        return _TOKEN.sub("[token]", str(getattr(report, "wasxfail", "") or report.longrepr))[-300:]
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash else report.longrepr)[:300]
+    return _TOKEN.sub("[token]", str(crash.message if crash else report.longrepr))[:300]
 
 
 def pytest_sessionfinish() -> None:
