@@ -133,9 +133,13 @@ def pipeline_settings(config: Config) -> PipelineSettings:
 
 def server_settings(config: Config, secret: bytes) -> ServerSettings:
     """Return how players are served."""
-    auth = config.auth
+    auth, server = config.auth, config.server
     return ServerSettings(
-        public_urls=config.server.public_urls,
+        public_urls=server.public_urls,
+        allowed_hosts=server.allowed_hosts,
+        trusted_proxies=server.trusted_proxies,
+        max_connections=server.max_connections,
+        max_connections_per_address=server.max_connections_per_address,
         auth=AuthMode.SIGNED if auth.playback == "signed" else AuthMode.OPEN,
         admin_token=auth.admin_token.get_secret_value() if auth.admin_token else None,
         capability_secret=secret,

@@ -47,6 +47,9 @@ _LOOKS_LIKE_TOKEN = re.compile(
     r"(?P<bot>(?:bot)?\d{5,12})(?::|%3[Aa])[A-Za-z0-9_-]{25,}"
 )
 
+_LOOKS_LIKE_CAPABILITY = re.compile(r"(?<=/p/)[A-Za-z0-9_-]{32}(?![A-Za-z0-9_-])")
+"""What opens a video to whoever has its URL. It never expires."""
+
 CHATTY = ("httpx", "httpcore", "telegram", "apscheduler")
 """Libraries whose INFO and DEBUG lines say nothing that an owner needs."""
 
@@ -71,7 +74,8 @@ class Redactor:
         """Return the text without secrets."""
         if self._pattern is not None:
             text = self._pattern.sub(REDACTED, text)
-        return _LOOKS_LIKE_TOKEN.sub(rf"\g<bot>:{REDACTED}", text)
+        text = _LOOKS_LIKE_TOKEN.sub(rf"\g<bot>:{REDACTED}", text)
+        return _LOOKS_LIKE_CAPABILITY.sub(REDACTED, text)
 
 
 def _forms_of(secret: str) -> set[str]:

@@ -74,13 +74,15 @@ async def eventually(condition):
         await deferLater(reactor, 0.005)
 
 
-def connect(port):
-    return connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), RawClient())
+def connect(port, source=None):
+    """Connect, from another loopback address when one is given."""
+    bind = (source, 0) if source else None
+    return connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=bind), RawClient())
 
 
-async def fetch(server, path, *, method="GET", host=None, **headers):
+async def fetch(server, path, *, method="GET", host=None, source=None, **headers):
     """Send one request and read until the server closes."""
-    client = await connect(server.port)
+    client = await connect(server.port, source)
     fields = {"Host": host or f"127.0.0.1:{server.port}", "Connection": "close"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     client.send(f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()))

@@ -297,23 +297,6 @@ async def test_an_answer_has_no_deadline(tmp_path):
 
 
 @inline
-async def test_too_many_connections_are_refused(tmp_path):
-    """The next one is closed at once; when one goes there is room again."""
-    server = await Server.start(tmp_path, ServerSettings(max_connections=2))
-    try:
-        first, second = await connect(server.port), await connect(server.port)
-        await eventually(lambda: len(server.site.connections) == 2)
-        third = await connect(server.port)
-        await third.until_closed()
-        first.transport.loseConnection()
-        await eventually(lambda: len(server.site.connections) == 1)
-        assert (await fetch(server, "/healthz")).code == 200
-        second.transport.loseConnection()
-    finally:
-        await server.stop()
-
-
-@inline
 async def test_a_request_body_is_not_kept(server):
     """However long it is, and the answer comes all the same."""
     client = await connect(server.port)

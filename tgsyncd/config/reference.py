@@ -38,6 +38,8 @@ _EXAMPLES = {
 """,
     "telegram.chats": "#    - -1001234567890\n",
     "server.public_urls": "#    - http://192.168.1.100:8080\n",
+    "server.allowed_hosts": "#    - nas.home\n",
+    "server.trusted_proxies": "#    - 127.0.0.1\n#    - 172.18.0.0/16\n",
 }
 
 

@@ -23,8 +23,9 @@ from tgsyncd.config.jellyfin import JellyfinSection
 from tgsyncd.config.libraries import MAX_LIBRARIES, Library, library_problems
 from tgsyncd.config.running import IngestSection, JobsSection, ScanSection
 from tgsyncd.config.section import Section, refuse
+from tgsyncd.config.serving import Server
 from tgsyncd.config.units import render_size
-from tgsyncd.config.values import LocalPath, Mode, Name, Port, Size, Target, Url
+from tgsyncd.config.values import LocalPath, Mode, Name, Size, Target, Url
 from tgsyncd.model import DOCUMENT_MAX_BYTES, PackLimits
 
 # The Bot API refuses uploads above this even on a local server: https://core.telegram.org/bots/api,
@@ -112,21 +113,6 @@ class Telegram(Section):
         if self.scratch_chat is not None and self.scratch_chat in self.chats:
             refuse([(("scratch_chat",), "this must not be one of the chats that hold documents")])
         return self
-
-
-class Server(Section):
-    """The HTTP server that players read from."""
-
-    listen: str = Field(
-        default="0.0.0.0",  # noqa: S104 (players are other machines)
-        description="Address to listen on; `0.0.0.0` is every IPv4 address of this machine.",
-    )
-    port: Port = Field(default=8080, description="TCP port to listen on; 0 takes any free one.")
-    public_urls: tuple[Url, ...] = Field(
-        default=(),
-        description="How other machines reach this server. The first goes into `.strm` files; a "
-        "playlist uses the one it was asked by. Empty: the LAN address found and `port`.",
-    )
 
 
 class VideoSection(Section):

@@ -9,7 +9,6 @@ its answer is 200 or 206, and either complete or aborted (docs/players.md).
 from __future__ import annotations
 
 import hashlib
-import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,9 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from tgsyncd.errors import DocumentCorrupt, StoreError
+from tgsyncd.errors import DocumentCorrupt, StoreError, VideoGone
 from tgsyncd.playback.sendfile import Sender
 from tgsyncd.playback.spans import FileSpan
+from tgsyncd.playback.wire import limit_unsent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -57,7 +57,7 @@ class Outlet:
         self._is_paused = False
         self._waiting: Deferred[None] | None = None
         self._sender = Sender.over(request)
-        _limit_unsent(request, UNSENT_BYTES)
+        limit_unsent(self._channel.transport, UNSENT_BYTES)
         request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
 
     def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
@@ -91,7 +91,7 @@ class Outlet:
         """Have the kernel send a part of a file, then wait until it has taken it. Raises OSError."""
         assert self._sender is not None
         self._request.write(b"")  # the head, if nothing was written yet
-        _limit_unsent(self._request, UNSENT_FILE_BYTES)
+        limit_unsent(self._channel.transport, UNSENT_FILE_BYTES)
         position = span.start
         while position < span.stop:
             end = await span.bring(position)
@@ -100,7 +100,7 @@ class Outlet:
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
             position = end
-        _limit_unsent(self._request, UNSENT_BYTES)
+        limit_unsent(self._channel.transport, UNSENT_BYTES)
 
     def close(self) -> None:
         """End the answer."""
@@ -118,19 +118,6 @@ class Outlet:
 def can_send_files(request: Request) -> bool:
     """Tell whether ``deliver`` takes spans for this request."""
     return Sender.over(request) is not None
-
-
-def _limit_unsent(request: Request, most_bytes: int) -> None:
-    """
-    Have the kernel take little more than it can send.
-
-    By default it takes up to 4 MB for each client (net.ipv4.tcp_wmem), whether they are read or not: a
-    probe would seem to have taken more than it reads, and a slow reader would cost 4 MB.
-    """
-    transport: Any = request.channel.transport if request.channel else None
-    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
-    if isinstance(handle, socket.socket) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
 
 
 def deliver(
@@ -156,7 +143,9 @@ def deliver(
     def failed(failure: Failure) -> Deferred[None] | None:
         if failure.check(CancelledError):
             return None
-        if failure.check(StoreError, OSError):
+        if failure.check(VideoGone):
+            _log.info("{name} ends here: {error}", name=name, error=failure.value)
+        elif failure.check(StoreError, OSError):
             _log.error("{name} broken off: {error}", name=name, error=failure.value)
         else:
             _log.failure("{name} broken off", failure=failure, name=name)

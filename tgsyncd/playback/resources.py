@@ -276,7 +276,7 @@ class Playback:
         body = answers.begin(request, representation)
         if body is None:
             return
-        viewer = getattr(request.getClientAddress(), "host", "")
+        viewer = getattr(request.channel, "client", "")
         start, stop = offset + body.start, offset + body.stop
         is_whole = segment is not None and body.stop - body.start == segment.size_bytes
         engine = self._engine

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 
 from tgsyncd.errors import DocumentCorrupt
+from tgsyncd.playback.wire import is_plain_tcp
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -42,8 +42,7 @@ class Sender:
         """Return a sender over the request's connection, or None where that cannot be done."""
         channel = request.channel
         transport: Any = channel.transport if channel is not None else None
-        # Not isinstance: a subclass may write elsewhere. TLS becomes true when TLS is started on it.
-        is_plain = type(transport) is tcp.Server and not transport.TLS and hasattr(os, "sendfile")
+        is_plain = is_plain_tcp(transport) and hasattr(os, "sendfile")
         if not is_plain or not all(hasattr(transport, name) for name in _NEEDED):
             return None
         is_ours = transport.producer is channel and bool(transport.streamingProducer)

@@ -42,6 +42,10 @@ class ServerSettings:
     idle_timeout_s: float = 75.0
     """An idle connection is kept so long; hls.js and VLC ask for a segment every 6 s."""
     max_connections: int = 256
+    max_connections_per_address: int = 32
+    """Of one client; an IPv6 network of 64 bits is one."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and CIDR networks whose X-Forwarded-For is believed, and which are no client themselves."""
 
     def __post_init__(self) -> None:
         if self.auth is AuthMode.SIGNED and len(self.capability_secret) < 16:
