@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.integration.telegram import a_telegram
 
 CLIPS = Path(__file__).parents[2] / ".cache" / "clips"
 CLIENTS = 200
+ADDRESSES = [f"127.0.0.{number}" for number in range(2, 12)]
 
 # 8 Mbit/s of noise, so that segments are as large as those of a film; a rotated picture goes into fMP4.
 CONTAINERS = {"ts": [], "fmp4": ["-display_rotation:v:0", "90"]}
@@ -50,10 +52,12 @@ def sections(telegram):
 
 @asynccontextmanager
 async def a_client():
-    """HTTP with as many connections as are wanted, closed at the end."""
+    """HTTP with as many connections as are wanted, from several addresses in turn; closed at the end."""
     pool = HTTPConnectionPool(reactor, persistent=False)
+    agents = [Agent(reactor, pool=pool, bindAddress=address) for address in ADDRESSES]
+    turns = itertools.cycle(treq.client.HTTPClient(agent) for agent in agents)
     try:
-        yield treq.client.HTTPClient(Agent(reactor, pool=pool))
+        yield lambda: next(turns)
     finally:
         await pool.closeCachedConnections()
 
@@ -89,7 +93,7 @@ async def test_two_hundred_clients_of_a_cold_document_are_one_get_file_and_one_d
             url = url.replace("/playlist/", "/segment/").replace(".m3u8", f"/segment_{segment.order:04}.ts")
 
             async def fetch():
-                answer = await client.get(url)
+                answer = await client().get(url)
                 return answer.code, hashlib.sha256(await answer.content()).hexdigest()
 
             answers = await gatherResults([Deferred.fromCoroutine(fetch()) for _ in range(CLIENTS)])
