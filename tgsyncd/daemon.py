@@ -197,16 +197,17 @@ class Application:
         *,
         options: UploadOptions,
         progress: Callable[[Progress], None],
+        ended: Callable[[UploadOutcome], None] = lambda _outcome: None,
     ) -> Sequence[UploadOutcome]:
         """
-        Ingest files and the videos in folders, one after the other.
+        Ingest files and the videos in folders, one after the other; ``ended`` is told of each as it ends.
 
         A file that fails is an outcome with an error, and the rest of the batch goes on. Raises Refused
         while another process ingests: two would cut the same video into the same spool.
         """
         with CatalogLock(self.config.catalog_path):
             await self.recover()
-            return await self._upload(paths, options, progress)
+            return await self._upload(paths, options, progress, ended)
 
     async def recover(self) -> None:
         """Clear away what a killed ingest left: its spool, and uploads whose answer it never saw."""
@@ -215,7 +216,11 @@ class Application:
         await reconcile_uploads(self.store, self.catalog)
 
     async def _upload(
-        self, paths: Sequence[Path], options: UploadOptions, progress: Callable[[Progress], None]
+        self,
+        paths: Sequence[Path],
+        options: UploadOptions,
+        progress: Callable[[Progress], None],
+        ended: Callable[[UploadOutcome], None],
     ) -> Sequence[UploadOutcome]:
         files = await self._in_thread(lambda: find_videos(paths))
         if options.video_id and len(files) != 1:
@@ -228,6 +233,7 @@ class Application:
                 outcomes.append(UploadOutcome(path=path, error=error))
             else:
                 outcomes.append(UploadOutcome(path=path, outcome=outcome))
+            ended(outcomes[-1])
         return outcomes
 
     def ingest_options(self, path: Path, options: UploadOptions) -> IngestOptions:

@@ -52,6 +52,20 @@ def test_quiet_prints_nothing():
     assert outside.err.file.getvalue() == ""
 
 
+def test_a_bar_goes_away_while_something_else_is_written():
+    """And comes back; plain lines have nothing to take away."""
+    outside = shell(terminal=True)
+    with progress_view(outside, quiet=False) as view:
+        view(at("store", position_s=25.0, duration_s=100.0))
+        with view.away():
+            assert not outside.err._live_stack
+            outside.err.print("a.mkv: stored")
+        assert outside.err._live_stack
+    assert "a.mkv: stored" in outside.err.file.getvalue()
+    with progress_view(shell(terminal=False), quiet=False) as view, view.away():
+        pass
+
+
 def test_a_bar_on_a_terminal():
     """Name, stage, share and bytes; one line a file."""
     outside = shell(terminal=True)

@@ -79,6 +79,13 @@ def test_upload_shows_what_was_stored(tgsyncd):
     assert not tgsyncd.application.is_open
 
 
+def test_upload_shows_each_outcome_as_it_ends(tgsyncd):
+    """Of a night's batch the first is known in the evening: errors stand between the stages of the others."""
+    tgsyncd.application.errors["a.mkv"] = errors.NotAVideo("“a.mkv” is not a video")
+    tgsyncd("upload", "a.mkv", "b.mkv")
+    assert tgsyncd.err.index("is not a video") < tgsyncd.err.index("b.mkv: probe")
+
+
 def test_upload_goes_on_after_a_bad_file(tgsyncd):
     """The exit code is that of the first failure; the others are stored."""
     tgsyncd.application.errors["b.mkv"] = errors.NotAVideo("b.mkv is text", hint="look at it")

@@ -76,7 +76,7 @@ class FakeApplication:
     calls: list = field(default_factory=list)
     is_open: bool = False
 
-    async def upload(self, paths, *, options, progress):
+    async def upload(self, paths, *, options, progress, ended=lambda _: None):
         self.calls.append(("upload", list(paths), options))
         outcomes = []
         for path in paths:
@@ -96,6 +96,7 @@ class FakeApplication:
                     notes=("pgs subtitle is left out: it is a picture",),
                 )
                 outcomes.append(UploadOutcome(path=path, outcome=outcome))
+            ended(outcomes[-1])
         return outcomes
 
     def playlist_url(self, video_id):

@@ -12,7 +12,7 @@ from tgsyncd.cli.app import FOUND_PROBLEMS
 from tgsyncd.cli.options import choose_free_port, set_public_urls
 from tgsyncd.cli.progress import progress_view
 from tgsyncd.cli.serve import until_interrupted
-from tgsyncd.cli.upload import show_outcomes
+from tgsyncd.cli.upload import show_outcome
 from tgsyncd.config.hosts import check_public_host, choose_lan_addresses, is_loopback, render_url
 from tgsyncd.config.load import load_config
 from tgsyncd.errors import FfmpegError
@@ -146,8 +146,8 @@ async def _upload(shell: Shell, application: Application, source: Path) -> Video
 
     with progress_view(shell, quiet=False) as view:
         outcomes = await application.upload([source], options=UploadOptions(), progress=view)
-    show_outcomes(shell, [outcome_json(application, outcome) for outcome in outcomes])
     for each in outcomes:
+        show_outcome(shell, outcome_json(application, each))
         if each.error is not None:
             return each.error.exit_code
         if each.outcome is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.progress import (
@@ -20,6 +21,8 @@ from rich.text import Text
 from tgsyncd.cli.text import printable, render_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from tgsyncd.cli.shell import Shell
@@ -31,6 +34,10 @@ class ProgressView(Protocol):
 
     def __call__(self, progress: Progress) -> None:
         """Show where one file is."""
+        ...
+
+    def away(self) -> AbstractContextManager[object]:
+        """Return what takes the view off the screen while something else is written."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -63,6 +70,10 @@ class PlainProgress:
         self._shown = now
         detail = f" {tenth * 10} %, {render_bytes(progress.cut_bytes)}" if progress.stage == "store" else ""
         self._shell.note(f"{printable(progress.path.name)}: {progress.stage}{detail}")
+
+    def away(self) -> AbstractContextManager[object]:
+        """Nothing to take away."""
+        return nullcontext()
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +114,15 @@ class BarProgress:
         self._bars.update(
             task, completed=_share(progress), stage=progress.stage, cut_bytes=progress.cut_bytes
         )
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Take the bars away: standard output may be the same terminal."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def __enter__(self) -> Self:
         self._bars.start()

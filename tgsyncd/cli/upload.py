@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tgsyncd.cli.handing import Daemon
     from tgsyncd.cli.shell import Shell
-    from tgsyncd.daemon import Application
+    from tgsyncd.daemon import Application, UploadOutcome
 
 _path = click.Path(path_type=Path)
 
@@ -82,7 +82,13 @@ def command(
 
     async def task(application: Application, _reactor: Any) -> int:
         with progress_view(shell, quiet=json_output) as view:
-            outcomes = await application.upload(chosen, options=options, progress=view)
+
+            def ended(outcome: UploadOutcome) -> None:
+                if not json_output:
+                    with view.away():
+                        show_outcome(shell, outcome_json(application, outcome))
+
+            outcomes = await application.upload(chosen, options=options, progress=view, ended=ended)
         found = [outcome_json(application, outcome) for outcome in outcomes]
         return report_outcomes(shell, found, json_output=json_output)
 
@@ -99,6 +105,9 @@ def hand_over(shell: Shell, daemon: Daemon, question: Mapping[str, Any], *, json
         with progress_view(shell, quiet=json_output) as view:
 
             def show(event: Mapping[str, Any]) -> None:
+                if "ended" in event and not json_output:
+                    with view.away():
+                        show_outcome(shell, event["ended"])
                 if "progress" in event:
                     view(Progress(**{**event["progress"], "path": Path(event["progress"]["path"])}))
 
@@ -110,34 +119,31 @@ def hand_over(shell: Shell, daemon: Daemon, question: Mapping[str, Any], *, json
 
 
 def report_outcomes(shell: Shell, outcomes: Sequence[Mapping[str, Any]], *, json_output: bool) -> int:
-    """Show what became of each file; return the exit code."""
+    """Show what became of all, each of which was shown as it ended; return the exit code."""
     if json_output:
         shell.say_json(outcomes)
-    else:
-        show_outcomes(shell, outcomes)
+    elif not outcomes:
+        shell.note("no video was found there; of a folder these are taken:")
+        shell.note(f"  {' '.join(sorted(VIDEO_SUFFIXES))}")
+    failed = sum(bool(each["error"]) for each in outcomes)
+    if failed and len(outcomes) > 1 and not json_output:
+        shell.note(f"{failed} of {len(outcomes)} files failed")
     return next((int(each["error"]["exit_code"]) for each in outcomes if each["error"]), 0)
 
 
-def show_outcomes(shell: Shell, outcomes: Sequence[Mapping[str, Any]]) -> None:
-    """Write what became of each file: results to standard output, errors to standard error."""
-    if not outcomes:
-        shell.note("no video was found there; of a folder these are taken:")
-        shell.note(f"  {' '.join(sorted(VIDEO_SUFFIXES))}")
-    for each in outcomes:
-        name = printable(Path(each["path"]).name)
-        if each["error"]:
-            shell.note(f"{name}: {printable(each['error']['message'])}")
-            if each["error"]["hint"]:
-                shell.note(f"  {printable(each['error']['hint'])}")
-            continue
-        stored, reused = each["stored_bytes"], each["reused_bytes"]
-        size = f", {render_bytes(stored)} stored" if stored else ""
-        kept = f", {render_bytes(reused)} were stored before" if reused else ""
-        shell.say(f"{name}: {each['action']} as {each['video_id']}{size}{kept}")
-        for note in each["notes"]:
-            shell.say(f"  {printable(note)}")
-        shell.say(f"  .strm     {printable(str(each['strm']))}")
-        shell.say(f"  playlist  {each['playlist_url']}")
-    failed = sum(bool(each["error"]) for each in outcomes)
-    if failed and len(outcomes) > 1:
-        shell.note(f"{failed} of {len(outcomes)} files failed")
+def show_outcome(shell: Shell, each: Mapping[str, Any]) -> None:
+    """Write what became of a file: results to standard output, errors to standard error."""
+    name = printable(Path(each["path"]).name)
+    if each["error"]:
+        shell.note(f"{name}: {printable(each['error']['message'])}")
+        if each["error"]["hint"]:
+            shell.note(f"  {printable(each['error']['hint'])}")
+        return
+    stored, reused = each["stored_bytes"], each["reused_bytes"]
+    size = f", {render_bytes(stored)} stored" if stored else ""
+    kept = f", {render_bytes(reused)} were stored before" if reused else ""
+    shell.say(f"{name}: {each['action']} as {each['video_id']}{size}{kept}")
+    for note in each["notes"]:
+        shell.say(f"  {printable(note)}")
+    shell.say(f"  .strm     {printable(str(each['strm']))}")
+    shell.say(f"  playlist  {each['playlist_url']}")

@@ -61,7 +61,16 @@ class Handing:
         found = await self._in_thread(lambda: [(path, look_at(str(path))) for path in files])
         tell({"files": [str(path) for path in files]})
         waiting = [self._begin(path, file, options, tell) for path, file in found]
-        return {"outcomes": [outcome_json(self._app, await each) for each in waiting]}
+        for each in waiting:
+            each.addCallback(self._tell_end, tell)
+        return {"outcomes": [await each for each in waiting]}
+
+    def _tell_end(
+        self, outcome: UploadOutcome, tell: Callable[[Mapping[str, Any]], None]
+    ) -> Mapping[str, Any]:
+        ended = outcome_json(self._app, outcome)
+        tell({"ended": ended})
+        return ended
 
     async def resume(self) -> None:
         """
