@@ -24,6 +24,7 @@ Every error that tgsyncd raises on purpose, typed by what the reader can do abou
         ├── StoreUnavailable   retryable   for now: wait and ask again
         ├── StoreRefused                   for good, until somebody changes rights or settings
         ├── DocumentMissing                the store is sure that it does not have it
+        │   └── VideoGone                      its video was deleted while it was read
         └── DocumentCorrupt                what came back is not what was stored
 
 ``hint`` is the next step for the owner, in one sentence. ``retryable`` says whether waiting helps.
@@ -55,6 +56,7 @@ __all__ = [
     "StoreRefused",
     "StoreUnavailable",
     "TgsyncdError",
+    "VideoGone",
 ]
 
 
@@ -169,6 +171,10 @@ class StoreRefused(StoreError):
 
 class DocumentMissing(StoreError):
     """The store is sure that it does not have the document."""
+
+
+class VideoGone(DocumentMissing):
+    """The video, or the revision, was deleted while it was read: nothing is wrong."""
 
 
 class DocumentCorrupt(StoreError):

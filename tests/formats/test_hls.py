@@ -255,6 +255,18 @@ def test_the_playlist_of_the_documentation():
     )
 
 
+def test_what_cannot_be_had_is_a_gap():
+    """The tag stands before its own segment only, which keeps its place and its time."""
+    text = hls.render_media_playlist(
+        make_rendition(revision=1), make_segments([6.0, 6.0, 6.0]), base_url="http://h", gaps={1}
+    )
+    head, gap, rest = text.partition("#EXT-X-GAP\n")
+    assert gap
+    assert head.endswith("segment_0000.ts\n")
+    assert rest.startswith("#EXTINF:6.000000,\nhttp://h/segment/movie/1/main/segment_0001.ts\n#EXTINF")
+    assert [segment.gap_tag for segment in m3u8.loads(text).segments] == [None, True, None]
+
+
 titles = st.none() | st.text(max_size=12)
 
 

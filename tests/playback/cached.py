@@ -79,7 +79,7 @@ class Cached:
             self.reader,
             self.store,
             self.clock,
-            patience=Patience(first_delay_s=1, budget_s=20),
+            patience=Patience(first_delay_s=1, budget_s=20, lost_s=0),
             cache=self.settings,
             clock=ClockOf(self.clock),
             in_thread=maybeDeferred,

@@ -284,7 +284,7 @@ class Server:
         self.store = MemoryStore()
         self.actions = FakeActions(catalog)
         if make_engine is None:
-            patience = patience or Patience(first_delay_s=0.01, budget_s=5)
+            patience = patience or Patience(first_delay_s=0.01, budget_s=5, lost_s=0)
             self.engine = Engine(catalog, self.store, clock, patience=patience)
         else:
             self.engine = make_engine(catalog, self.store)

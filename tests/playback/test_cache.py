@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -189,6 +190,80 @@ def test_an_error_is_told_to_all_and_not_kept(cached):
     assert result(cached.read_segment(film, 2)).check(DocumentMissing)
     cached.store.documents.update(kept)
     assert result(cached.read_segment(film, 2)) == film.bytes_of(2)
+
+
+def lose(cached, film, order):
+    """Have the store lose the document in which this segment begins; return what brings it back."""
+    document = next(item for item in film.documents if item.end > film.segments[order].offset)
+    name = document.ref.file_unique_id
+    data = cached.store.documents.pop(name)
+    return lambda: cached.store.documents.update({name: data})
+
+
+def gaps(cached, film):
+    return cached.engine.lost_orders(film.rendition)
+
+
+def test_a_lost_document_is_a_gap_for_the_next_viewer(cached):
+    """All segments that need a byte of it, but for those that are kept here; and nothing else."""
+    film = cached.add_film([BIG] * 12, document_bytes=1_500_000)
+    result(cached.read_segment(film, 3))
+    bring_back = lose(cached, film, 3)
+    assert gaps(cached, film) == frozenset()
+    assert result(cached.read_segment(film, 4)).check(DocumentMissing)
+    assert gaps(cached, film) == {2, 4}
+    assert result(cached.read_segment(film, 5)) == film.bytes_of(5)
+    bring_back()
+    assert result(cached.read_segment(film, 4)) == film.bytes_of(4)
+    assert gaps(cached, film) == frozenset()
+
+
+def test_a_document_that_was_stored_anew_is_no_gap(cached):
+    """The mark is the old one's."""
+    film = cached.add_film([BIG] * 12, document_bytes=1_500_000)
+    lose(cached, film, 4)
+    assert result(cached.read_segment(film, 3)).check(DocumentMissing)
+    assert 3 in gaps(cached, film)
+    at = next(n for n, item in enumerate(film.documents) if item.end > film.segments[4].offset)
+    document = film.documents[at]
+    ref = cached.store.add(film.data[document.offset : document.end])
+    film.documents[at] = replace(document, ref=ref)
+    cached.engine._upstream.lost.forget_segment(film.segments[3].sha256)
+    assert gaps(cached, film) == frozenset()
+
+
+def test_a_gap_is_tried_again_after_an_hour(cached):
+    """Else nobody would ask for what is said to be lost."""
+    film = cached.add_film([BIG] * 12, document_bytes=1_500_000)
+    lose(cached, film, 4)
+    assert result(cached.read_segment(film, 4)).check(DocumentMissing)
+    cached.clock.pump([60.0] * 59)
+    assert gaps(cached, film)
+    cached.clock.pump([60.0] * 2)
+    assert gaps(cached, film) == frozenset()
+
+
+def test_a_film_of_which_all_is_lost_is_not_all_gaps(cached):
+    """A player would play nothing, and not say why."""
+    film = cached.add_film([BIG] * 4)
+    cached.store.documents.clear()
+    assert result(cached.read_segment(film, 2)).check(DocumentMissing)
+    assert gaps(cached, film) == frozenset()
+
+
+def test_what_is_lost_ahead_is_not_asked_for_again_and_again(ahead):
+    """Once in five seconds; and what stands behind it is read ahead all the same."""
+    film = ahead.add_film([BIG] * 12, document_bytes=BIG)
+    lose(ahead, film, 3)
+    result(ahead.read_segment(film, 2))
+    ahead.turn()
+    asked = [each.file_unique_id for each in ahead.store.opened]
+    assert sorted(asked) == [film.documents[order].ref.file_unique_id for order in (2, 3, 4, 5)]
+    ahead.clock.advance(5.0)
+    ahead.turn()
+    result(ahead.read_segment(film, 2))
+    ahead.turn()
+    assert len(ahead.store.opened) == 5
 
 
 # --- memory ------------------------------------------------------------------------------------------

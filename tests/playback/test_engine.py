@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.fakes.memory_store import MemoryStore
-from tgsyncd.errors import DocumentCorrupt, DocumentMissing, StoreUnavailable
+from tgsyncd.errors import DocumentCorrupt, DocumentMissing, StoreUnavailable, VideoGone
 from tgsyncd.model import Document
 from tgsyncd.playback.bodies import verified
 from tgsyncd.playback.engine import Engine, Patience
@@ -35,6 +35,7 @@ class FakeRendition:
     rendition_id: int = 1
     video_id: str = "movie"
     name: str = "main"
+    stream_bytes: int = 1_000_000
 
 
 def lay_out(store, data, sizes, left_over=b""):
@@ -98,9 +99,44 @@ def test_a_hole_between_documents_is_missing():
     store = MemoryStore()
     reader = lay_out(store, b"a" * 300, [100, 100, 100])
     del reader.documents[1]
-    failure = result(start(Engine(reader, store, Clock()), 50, 250))
+    engine = Engine(reader, store, Clock(), patience=Patience(lost_s=0))
+    failure = result(start(engine, 50, 250))
     assert failure.check(DocumentMissing)
     assert "byte 100" in str(failure.value)
+
+
+def test_a_reader_of_what_is_lost_is_held():
+    """Asked again now and then, with what comes back; then he is told, once his patience has ended."""
+    clock, store = Clock(), MemoryStore()
+    engine = Engine(lay_out(store, b"abcdef", [3, 3]), store, clock)
+    kept = dict(store.documents)
+    del store.documents["memory-1"]
+    reading, waiting = start(engine, 0, 6), start(engine, 4, 6)
+    clock.pump([1.0] * 60)
+    assert not reading.called
+    assert len(store.opened) <= 3 + 2 * 3
+    store.documents.update(kept)
+    clock.pump([1.0] * 25)
+    assert result(reading) == b"abcdef"
+    assert result(waiting) == b"ef"
+    del store.documents["memory-0"]
+    reading = start(engine, 0, 6)
+    clock.pump([1.0] * 99)
+    assert not reading.called
+    clock.pump([1.0] * 2)
+    assert result(reading).check(DocumentMissing)
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_video_that_was_deleted_is_no_loss():
+    """Nothing is held for it, and it has a name of its own, by which it is no error in the log."""
+    clock, store = Clock(), MemoryStore()
+    reader = lay_out(store, b"abcdef", [3, 3])
+    engine = Engine(reader, store, clock)
+    reading = start(engine, 0, 6)
+    assert result(reading) == b"abcdef"
+    reader.documents.clear()
+    assert result(start(engine, 0, 6)).check(VideoGone)
 
 
 def test_the_budget_counts_from_the_last_byte():

@@ -8,6 +8,7 @@ import socket
 import pytest_twisted
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from tests.playback.raw import connect, eventually, fetch
 from tests.playback.streams import Server, fmp4_stream, ts_stream
@@ -99,6 +100,68 @@ async def test_a_lost_document_aborts_the_connection(server):
     assert not isinstance(client.closed, ConnectionDone)
     assert client.response.code == 200
     assert not client.response.is_complete
+
+
+@inline
+async def test_a_lost_document_is_a_gap_for_the_next_viewer(server):
+    """Its URL goes on answering as ever; the rest of the film plays."""
+    stream = ts_stream([300] * 5)
+    await server.add("movie", stream, document_bytes=len(stream.segment_bytes(0)))
+    before = await fetch(server, "/playlist/movie.m3u8")
+    del server.store.documents["memory-2"]
+    lost = "/segment/movie/1/main/segment_0002.ts"
+    for _ in range(2):
+        client = await ask(server, lost)
+        await client.until_closed()
+        assert client.response.code == 200
+        assert body(client) == b"\x47"
+    after = await fetch(server, "/playlist/movie.m3u8")
+    assert after.headers["etag"] != before.headers["etag"]
+    lines = after.body.decode().splitlines()
+    assert lines.count("#EXT-X-GAP") == 1
+    assert lines[lines.index("#EXT-X-GAP") + 2].endswith(lost)
+    for order in (1, 3):
+        response = await fetch(server, f"/segment/movie/1/main/segment_{order:04}.ts")
+        assert response.body == stream.segment_bytes(order)
+
+
+@inline
+async def test_a_lost_document_holds_its_reader(tmp_path):
+    """Headers and first byte at once, as when the store is slow; the abort comes after the whole budget."""
+    clock = Clock()
+    server = await Server.start(tmp_path, clock=clock, patience=Patience())
+    try:
+        await server.add("movie", ts_stream())
+        server.store.documents.clear()
+        client = await ask(server, SEGMENT)
+        await client.until(lambda: body(client) == b"\x47")
+        clock.pump([1.0] * 99)
+        await fetch(server, "/healthz")
+        assert client.closed is None
+        clock.pump([1.0] * 3)
+        await client.until_closed()
+        assert not isinstance(client.closed, ConnectionDone)
+    finally:
+        await server.stop()
+
+
+@inline
+async def test_a_video_that_is_deleted_while_it_plays_is_no_error(server):
+    """The player's answer breaks off; the log has a line for information, and that is all."""
+    await server.add("movie", ts_stream([3000] * 3), document_bytes=100_000)
+    server.store.hold()
+    client = await ask(server, SEGMENT)
+    await client.until(lambda: body(client) == b"\x47")
+    with capturedLogs() as events:
+        await server.catalog.delete_video("movie")
+        server.store.documents.clear()
+        server.store.release()
+        client.transport.resumeProducing()
+        await client.until_closed()
+    assert not client.response.is_complete
+    levels = {(event["log_level"].name, event["log_namespace"]) for event in events}
+    assert ("info", "tgsyncd.playback.bodies") in levels
+    assert not {level for level, _ in levels} & {"warn", "error", "critical"}
 
 
 @inline

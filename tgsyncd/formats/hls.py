@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tgsyncd.model import Container, Rendition, RenditionKind, VideoId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from tgsyncd.model import Segment
 
@@ -252,10 +252,18 @@ def segment_content_type(container: Container) -> str:
 
 
 def render_media_playlist(
-    rendition: Rendition, segments: Iterable[Segment], *, base_url: str, capability: str | None = None
+    rendition: Rendition,
+    segments: Iterable[Segment],
+    *,
+    base_url: str,
+    capability: str | None = None,
+    gaps: Collection[int] = (),
 ) -> str:
     """
     Render the media playlist of one rendition, with absolute URLs.
+
+    ``gaps`` are the orders of segments that cannot be had: EXT-X-GAP (rfc8216bis, 4.4.4.7) has players pass
+    over them.
 
     Absolute, because Jellyfin's static proxy hands the text out under its own URL, where relative ones
     would break. ``base_url`` has no slash at its end.
@@ -270,6 +278,8 @@ def render_media_playlist(
         target_duration_s = max(target_duration_s, math.floor(duration_s + 0.5))
         if segment.discontinuity and entries:
             entries.append("#EXT-X-DISCONTINUITY\n")
+        if segment.order in gaps:
+            entries.append("#EXT-X-GAP\n")
         entries.append(f"#EXTINF:{duration_s:.6f},\n{prefix}segment_{segment.order:04d}{suffix}\n")
     head = _media_head(rendition, target_duration_s, prefix)
     return f"{head}{''.join(entries)}#EXT-X-ENDLIST\n"

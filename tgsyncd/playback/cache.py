@@ -179,6 +179,11 @@ class SegmentCache:
         """Copy a document that is being stored, if its stream's head will be cut off it."""
         await self._first_documents.keep(path, number, sha256)
 
+    def is_here(self, key: str) -> bool:
+        """Tell whether a segment is kept whole."""
+        flight = self._memory.get(key)
+        return key in self._disk or (flight is not None and flight.is_landed)
+
     def count_waiting(self) -> int:
         """Return how many readers wait for a segment that is still on its way."""
         return sum(flight.readers for flight in self._memory if not (flight.is_landed or flight.is_for_head))

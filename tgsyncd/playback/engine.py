@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from tgsyncd.errors import StoreError
 from tgsyncd.playback.cache import CacheSettings, SegmentCache
+from tgsyncd.playback.holding import held
 from tgsyncd.playback.precedence import Precedence
 from tgsyncd.playback.upstream import Patience, Upstream
 
@@ -60,6 +61,7 @@ class Engine:
         record_uses: RecordUses | None = None,
     ) -> None:
         self._reader = reader
+        self._reactor = reactor
         self._upstream = Upstream(reader, store, reactor, patience=patience or Patience())
         self._cache: SegmentCache | None = None
         self._precedence = Precedence(
@@ -94,12 +96,13 @@ class Engine:
         address, where known.
 
         Raises
-            StoreUnavailable when the patience ended; DocumentMissing, DocumentCorrupt, StoreRefused at once.
+            StoreUnavailable, DocumentMissing, DocumentCorrupt when patience ended; DocumentCorrupt at once
+            when something wrong was yielded; StoreRefused, VideoGone at once.
         """
-        if self._cache is None:
-            return self._upstream.open(rendition, start, stop)
         # Without spans there are none.
-        return cast("AsyncGenerator[bytes, None]", self._cache.open(rendition, start, stop, viewer))
+        return cast(
+            "AsyncGenerator[bytes, None]", self._open(rendition, start, stop, viewer=viewer, spans=False)
+        )
 
     def open_spans(
         self, rendition: Rendition, start: int, stop: int, *, viewer: str = ""
@@ -109,9 +112,30 @@ class Engine:
 
         For who can have the kernel send them. A span's file is open until the next one is asked for.
         """
-        if self._cache is None:
-            return self._upstream.open(rendition, start, stop)
-        return self._cache.open(rendition, start, stop, viewer, spans=True)
+        return self._open(rendition, start, stop, viewer=viewer, spans=True)
+
+    def _open(
+        self, rendition: Rendition, start: int, stop: int, *, viewer: str, spans: bool
+    ) -> AsyncGenerator[bytes | FileSpan, None]:
+        upstream, cache = self._upstream, self._cache
+
+        def open_from(position: int) -> AsyncGenerator[bytes | FileSpan, None]:
+            if cache is None:
+                return upstream.open(rendition, position, stop)
+            return cache.open(rendition, position, stop, viewer, spans=spans)
+
+        return held(open_from, start, stop, reactor=self._reactor, held_s=upstream.patience.lost_s)
+
+    def lost_orders(self, rendition: Rendition) -> frozenset[int]:
+        """Return which segments cannot be had, as far as was found out: the next viewer passes over them."""
+        lost, cache = self._upstream.lost, self._cache
+        if not lost:
+            return frozenset()
+        return lost.orders(
+            self._reader.segments(rendition.rendition_id),
+            self._reader.documents(rendition.rendition_id),
+            lambda sha256: cache is not None and cache.is_here(sha256),
+        )
 
     async def pin(self, rendition: Rendition) -> None:
         """Bring the beginning of a stream to local disk, if that is wanted and it is not there."""

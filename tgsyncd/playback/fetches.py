@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tgsyncd.errors import DocumentCorrupt, StoreError
+from tgsyncd.errors import DocumentCorrupt, DocumentMissing, StoreError, VideoGone
 from tgsyncd.playback.crew import Crew
 from tgsyncd.playback.policy import shall_finish
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tgsyncd.playback.policy import Playhead
     from tgsyncd.playback.shelf import InThread, Shelf
     from tgsyncd.playback.upstream import Upstream
+
+FAILED_KEPT_S = 5.0
+"""What failed is not read ahead again for so long; who asks for it himself has it tried at once."""
 
 FETCH_TRIALS = 2
 """A segment that does not match its sha256 is fetched once more."""
@@ -64,6 +67,8 @@ class Fetches:
         self._in_thread = in_thread
         self._now_s = now_s
         self._call_later = call_later
+        self._failed: dict[str, float] = {}
+        """Until when what failed is not begun again by itself."""
         self.on_progress: Callable[[], None] = lambda: None
         self.is_wanted: Callable[[Flight], bool] = lambda _: False
 
@@ -79,8 +84,11 @@ class Fetches:
         """
         Begin to fetch a piece, from the byte ``origin`` on, then what stands before it.
 
-        None when the memory has no room. ``distance`` 0 means that somebody waits for it.
+        None when the memory has no room. ``distance`` 0 means that somebody waits for it: what failed lately
+        is not begun for anybody else.
         """
+        if distance and self._now_s() < self._failed.get(piece.key, 0.0):
+            return None
         flight = self._memory.admit(
             piece, layout.stream, playheads=playheads, distance=distance, now_s=self._now_s()
         )
@@ -128,6 +136,7 @@ class Fetches:
         try:
             await self._fetch_verified(layout, flight, origin)
         except StoreError as error:
+            self._note_failed(flight.piece, error)
             flight.fail(error)
             self._memory.drop(flight)
         except BaseException as error:
@@ -138,6 +147,7 @@ class Fetches:
             raise
         else:
             flight.last_used_s = self._now_s()
+            self._upstream.lost.forget_segment(flight.piece.sha256)
             flight.land()
             self.on_progress()
             await self._write_down(flight)
@@ -159,6 +169,14 @@ class Fetches:
             flight.restart()
             origin = 0
         raise DocumentCorrupt("what the store sent is not what was stored (sha256 differs)")
+
+    def _note_failed(self, piece: Piece, error: StoreError) -> None:
+        now_s = self._now_s()
+        self._failed = {key: until_s for key, until_s in self._failed.items() if until_s > now_s}
+        self._failed[piece.key] = now_s + FAILED_KEPT_S
+        is_lost = isinstance(error, DocumentMissing | DocumentCorrupt) and not isinstance(error, VideoGone)
+        if is_lost and piece.sha256:
+            self._upstream.lost.note_segment(piece.sha256)
 
     async def _bring(self, layout: Layout, flight: Flight, gaps: list[tuple[int, int]]) -> None:
         piece, half = flight.piece, flight.piece.size_bytes // 2

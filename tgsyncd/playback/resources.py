@@ -200,19 +200,22 @@ class Playback:
 
     def _send_playlist(self, request: Request, renditions: list[Rendition], capability: str | None) -> None:
         base_url = self.base_url(request)
-        key = (base_url, capability, tuple(renditions))
+        gaps = self._engine.lost_orders(renditions[0]) if len(renditions) == 1 else frozenset()
+        key = (base_url, capability, tuple(renditions), gaps)
         body, etag = self._playlists.get(key) or self._playlists.put(
-            key, self._render(renditions, base_url, capability)
+            key, self._render(renditions, base_url, capability, gaps)
         )
         self.send_playlist(request, body, etag)
 
-    def _render(self, renditions: list[Rendition], base_url: str, capability: str | None) -> bytes:
+    def _render(
+        self, renditions: list[Rendition], base_url: str, capability: str | None, gaps: frozenset[int]
+    ) -> bytes:
         if len(renditions) > 1:
             text = hls.render_multivariant_playlist(renditions, base_url=base_url, capability=capability)
         else:
             segments = self._reader.segments(renditions[0].rendition_id)
             text = hls.render_media_playlist(
-                renditions[0], segments, base_url=base_url, capability=capability
+                renditions[0], segments, base_url=base_url, capability=capability, gaps=gaps
             )
         return text.encode()
 

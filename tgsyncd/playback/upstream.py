@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from twisted.internet import task
 from twisted.logger import Logger
 
-from tgsyncd.errors import DocumentMissing, StoreUnavailable
+from tgsyncd.errors import DocumentCorrupt, DocumentMissing, StoreUnavailable, VideoGone
 from tgsyncd.playback.lines import SeveralLines
+from tgsyncd.playback.lost import Lost
 from tgsyncd.playback.race import Hedging, Race
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Patience:
     max_delay_s: float = 8.0
     stall_s: float = 40.0
     """A store that neither delivers nor fails for so long is asked again."""
+    lost_s: float = 100.0
+    """A reader of what is lost is held so long, without a byte: players give up at the first error."""
 
 
 class Upstream:
@@ -53,6 +56,7 @@ class Upstream:
         self.patience = patience
         self._lines = store if isinstance(store, SeveralLines) else None
         self.hedging = Hedging(self.count_bots)
+        self.lost = Lost(reactor.seconds)
 
     async def open(self, rendition: Rendition, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """
@@ -63,7 +67,8 @@ class Upstream:
         from the byte reached, until the patience ends.
 
         Raises
-            StoreUnavailable when the patience ended; DocumentMissing, DocumentCorrupt, StoreRefused at once.
+            StoreUnavailable when the patience ended; DocumentMissing, DocumentCorrupt, StoreRefused at once;
+            VideoGone.
         """
         position = start
         for document in self.documents(rendition, start, stop):
@@ -74,12 +79,21 @@ class Upstream:
             try:
                 async for chunk in chunks:
                     yield chunk
+            except (DocumentMissing, DocumentCorrupt):
+                self._check_is_there(rendition)
+                self.lost.note_document(document.ref)
+                raise
             finally:
                 await chunks.aclose()
             position = end
         if position < stop:
+            self._check_is_there(rendition)
             msg = f"{rendition.video_id}: no document holds byte {position} of {rendition.name}"
             raise DocumentMissing(msg, hint="run 'tgsyncd check'")
+
+    def _check_is_there(self, rendition: Rendition) -> None:
+        if not self.documents(rendition, 0, max(rendition.stream_bytes, 1)):
+            raise VideoGone(f"{rendition.video_id}: deleted")
 
     def count_bots(self, ref: DocumentRef) -> int:
         """Return by how many bots the document can be read now."""
@@ -116,6 +130,8 @@ class Upstream:
                 async for chunk in chunks:
                     start += len(chunk)
                     self.bytes_read += len(chunk)
+                    if self.lost:
+                        self.lost.forget_document(document.ref)
                     deadline, delay_s = None, self.patience.first_delay_s
                     yield chunk
             except StoreUnavailable as error:
