@@ -213,6 +213,7 @@ class Application:
         """Clear away what a killed ingest left: its spool, and uploads whose answer it never saw."""
         spool = self.config.spool_dir
         await self._in_thread(lambda: shutil.rmtree(spool, ignore_errors=True))
+        await self.catalog.forget_empty_videos()
         await reconcile_uploads(self.store, self.catalog)
 
     async def _upload(

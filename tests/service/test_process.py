@@ -375,3 +375,16 @@ def test_debug_ready_and_metrics_need_the_token_and_tell_of_the_daemon(new_daemo
     assert found["tgsyncd_videos", "active"] == 1
     assert found["tgsyncd_healthy",] == 1
     assert found["tgsyncd_job_failed", "scan"] == 0
+
+
+def test_the_log_has_events_and_no_noise(new_daemon, films):
+    """Nothing of ports, factories and requests, to us or by the command line; -v tells of them."""
+    daemon = new_daemon()
+    shutil.copy(films[0], daemon.source / "Film.mkv")
+    daemon.start().ready()
+    daemon.wait_for_strms("Film.strm")
+    daemon.plays("Film.strm")
+    daemon.status()
+    daemon.stop()
+    lines = [line.partition(" info: ")[2] for line in daemon.text().splitlines() if " info: " in line]
+    assert [line.partition(" ")[0] for line in lines] == ["listening", "film:"], daemon.text()

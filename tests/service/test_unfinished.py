@@ -171,3 +171,13 @@ async def test_documents_of_a_killed_ingest_that_never_goes_on_are_removed(tmp_p
         await app.settle_deletions()
         assert not await app.store.exists(ref)
         assert not app.catalog.intents()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_video_that_never_got_a_revision_is_forgotten(tmp_path, films):
+    """Killed at its very beginning, and its source file never came again."""
+    house = House(tmp_path, films)
+    async with running(house.config, listen=False) as app:
+        await app.catalog.create_video("gone", original_filename="x", library="", source_path="/gone.mkv")
+        await house.fill(app)
+        assert [video.video_id for video in app.catalog.videos()] == ["film"]

@@ -183,6 +183,14 @@ def delete_video(tx: Transaction, video_id: VideoId) -> None:
     tx.db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
 
 
+def forget_empty_videos(tx: Transaction) -> int:
+    """Delete videos without a revision: what an ingest leaves that is killed at once. Return how many."""
+    return tx.db.execute(
+        """DELETE FROM videos
+        WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE revisions.video_id = videos.video_id)"""
+    ).rowcount
+
+
 def bury_video(tx: Transaction, video_id: VideoId, reason: str) -> None:
     """
     Delete all revisions, and leave one that says why and is not to be tried until the file changes.

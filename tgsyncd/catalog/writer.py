@@ -70,6 +70,7 @@ class Writer:
     revoke_capabilities = _durable(write_videos.revoke_capabilities)
     revoke_all_capabilities = _durable(write_videos.revoke_all_capabilities)
     delete_video = _durable(write_videos.delete_video)
+    forget_empty_videos = _durable(write_videos.forget_empty_videos)
     bury_video = _durable(write_videos.bury_video)
     delete_revision = _durable(write_videos.delete_revision)
     owe_deletions = _durable(write_streams.owe_deletions)

@@ -26,6 +26,9 @@ def begin_log(shell: Shell, verbosity: int) -> None:
     )
 
 
+_CHATTER = frozenset({"debug", "info"})
+"""What libraries say at these levels is for those who look for a fault."""
+
 # sd-daemon(3): how a line tells the journal its priority.
 _PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 FIELDS = ("video_id", "document", "path", "library", "job", "strm", "error")
@@ -44,8 +47,9 @@ def begin_service_log(shell: Shell, verbosity: int, log_format: str) -> None:
     render = {"text": render_text, "json": render_json, "journal": render_journal}[log_format]
 
     def write(level: str, text: str, event: Mapping[str, Any]) -> None:
-        if "eventSource" in event:
-            return  # Twisted names each port that it opens and closes.
+        source = str(event.get("log_namespace", ""))
+        if level in _CHATTER and event and not verbosity and not source.startswith("tgsyncd"):
+            return  # Twisted names each port and each connection's factory that it begins and ends.
         shell.err.file.write(shell.redactor.redact(render(level, text, event)) + "\n")
         shell.err.file.flush()
 
