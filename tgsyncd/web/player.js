@@ -42,6 +42,11 @@
     return [...new Set(each)].filter((codec) => !source.isTypeSupported(`video/mp4; codecs="${codec}"`));
   };
 
+  // A restart takes seconds, and what is buffered plays on meanwhile.
+  const AGAIN_MS = 2000;
+  const SAY_MS = 30 * 1000;
+  const GIVE_UP_MS = 10 * 60 * 1000;
+
   let hls = null;
   const giveUp = () => {
     if (hls) hls.destroy();
@@ -92,9 +97,26 @@
       maxBufferSize: 60 * 1000 * 1000,
     });
     let recoveries = 0;
+    let isKnown = false;
+    let lostAt = 0;
+    hls.on(Hls.Events.MANIFEST_PARSED, () => { isKnown = true; });
+    hls.on(Hls.Events.FRAG_LOADED, () => {
+      if (lostAt) say();
+      lostAt = 0;
+    });
     hls.on(Hls.Events.ERROR, (_, data) => {
       if (!data.fatal) return;
-      if (data.type === Hls.ErrorTypes.NETWORK_ERROR) {
+      const isNetwork = data.type === Hls.ErrorTypes.NETWORK_ERROR;
+      if (isNetwork && isKnown && !(data.response && data.response.code)) {
+        // Refused or cut off: a server that starts anew. hls.js itself gives up at once.
+        lostAt = lostAt || Date.now();
+        if (Date.now() - lostAt < GIVE_UP_MS) {
+          if (Date.now() - lostAt > SAY_MS) say("The server does not answer; trying again.");
+          setTimeout(() => { if (hls) hls.startLoad(); }, AGAIN_MS);
+          return;
+        }
+      }
+      if (isNetwork) {
         giveUp();
         say(httpTrouble(data.response ? data.response.code : 0));
       } else if (/codec|incompatible/i.test(data.details)) {
