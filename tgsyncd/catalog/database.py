@@ -35,8 +35,7 @@ _BACKUP_PAGES = 1_000
 """Pages copied at a time: between two steps others may write."""
 
 _DAMAGED_HINT = (
-    "stop tgsyncd, keep a copy of the file and of the -wal beside it, put back the newest backup, "
-    "then run `tgsyncd check`"
+    "stop tgsyncd, and go back to the newest copy: tgsyncd catalog restore --latest; the damaged file is kept"
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tgsyncd.catalog.rows import CacheMetadata, Intent, Row
+    from tgsyncd.catalog.rows import CacheMetadata, Intent, RestoredMark, Row
     from tgsyncd.model import (
         Document,
         DocumentRef,
@@ -108,6 +108,11 @@ class Reader:
         """Return the random id (16 hex digits) that this catalog was born with."""
         ((value,),) = self._rows("SELECT value FROM meta WHERE name = 'library_id'")
         return str(value)
+
+    def restored(self) -> RestoredMark | None:
+        """Return what `tgsyncd catalog restore` noted, until the daemon has settled it."""
+        found = self._rows("SELECT value FROM meta WHERE name = 'restored'")
+        return rows.to_restored_mark(found[0][0]) if found else None
 
     def video(self, video_id: VideoId) -> Video | None:
         """Return the video, if there is one."""

@@ -362,3 +362,20 @@ def to_cache_metadata(row: Row) -> CacheMetadata:
         last_accessed_s=row[6],
         cache_size_bytes=row[7],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredMark:
+    """What `tgsyncd catalog restore` noted for the next start of the daemon."""
+
+    at_s: float
+    suspects: tuple[VideoId, ...] | None
+    """Videos whose documents may have been deleted since the copy was made; None: any of them."""
+
+
+def to_restored_mark(text: str) -> RestoredMark:
+    """Make a RestoredMark of its JSON."""
+    value = json.loads(text)
+    suspects = value["suspects"]
+    names = None if suspects is None else tuple(VideoId(video_id) for video_id in suspects)
+    return RestoredMark(at_s=value["at_s"], suspects=names)

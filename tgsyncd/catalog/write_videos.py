@@ -167,6 +167,11 @@ def revoke_capabilities(tx: Transaction, video_id: VideoId) -> int:
     return int(generation)
 
 
+def forget_restored(tx: Transaction) -> None:
+    """Note that library and store are in line with the catalog that was restored. Idempotent."""
+    tx.db.execute("DELETE FROM meta WHERE name = 'restored'")
+
+
 def revoke_all_capabilities(tx: Transaction) -> int:
     """Raise the capability generation of every video; return how many videos there are."""
     return tx.db.execute(

@@ -67,6 +67,7 @@ class Writer:
     record_published_file = _durable(write_videos.record_published_file)
     forget_published_file = _durable(write_videos.forget_published_file)
     set_wanted = _durable(write_videos.set_wanted)
+    forget_restored = _durable(write_videos.forget_restored)
     revoke_capabilities = _durable(write_videos.revoke_capabilities)
     revoke_all_capabilities = _durable(write_videos.revoke_all_capabilities)
     delete_video = _durable(write_videos.delete_video)

@@ -27,6 +27,7 @@ VERBS = {
     "list": "List the videos.",
     "delete": "Delete a video: its documents, its rows, its published files.",
     "auth": "Say who may play; revoke the URLs that were given out; make an admin token.",
+    "catalog": "Back the catalog up, list its copies, go back to one.",
     "cleanup": "Free what nobody needs any more.",
     "db-stats": "Show what the catalog holds.",
     "demo": "Show everything at work on one video.",

@@ -167,7 +167,7 @@ class Publisher:
         before = self._reader.published_files(video_id)
         wanted = {f"{base}{ending}": data for ending, data in files.items()}
         for path in [path for path in wanted if path not in before]:
-            if await self._is_foreign(video_id, Path(path)):
+            if await self._is_foreign(video_id, Path(path), wanted[path]):
                 del wanted[path]
         await self._mark_unfinished(video_id, before)
         changed = []
@@ -231,9 +231,15 @@ class Publisher:
         if self._notifier is not None and paths:
             await self._notifier.notify(paths, removed=removed)
 
-    async def _is_foreign(self, video_id: VideoId, path: Path) -> bool:
-        """Tell whether somebody else's file stands there; refuse when it cannot be done without."""
+    async def _is_foreign(self, video_id: VideoId, path: Path, data: bytes) -> bool:
+        """
+        Tell whether somebody else's file stands there; refuse when it cannot be done without.
+
+        One with the very same contents is no stranger: we wrote it, and the catalog was restored since.
+        """
         if not await self._in_thread(path.exists) or self._reader.publisher_of(str(path)) == video_id:
+            return False
+        if self._reader.publisher_of(str(path)) is None and await self._in_thread(_holds, path, data):
             return False
         if path.suffix in _NECESSARY:
             raise PublishConflict(
@@ -290,6 +296,11 @@ def _make_folder(folder: Path, settings: PublishSettings) -> None:
         if settings.group:
             shutil.chown(new, group=settings.group)
         fsync_folder(new.parent)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Tell whether a regular file has these contents."""
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def _remove(path: Path, roots: Collection[Path]) -> None:

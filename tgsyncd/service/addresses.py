@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tgsyncd.daemon import Application
     from tgsyncd.model import PublishedStrm, VideoId
 
-__all__ = ["Rotation", "rewrite_strms", "rotate"]
+__all__ = ["Rotation", "first_line", "rewrite_strms", "rotate"]
 
 _log = Logger()
 
@@ -110,3 +110,9 @@ def _stands(path: str) -> bytes | None:
         return None
     except OSError:
         return b""
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a ``.strm``; empty when it cannot be read. Blocks."""
+    text = (_stands(str(path)) or b"").decode("utf-8", "replace")
+    return text.partition("\n")[0].strip()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from twisted.internet import task
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from tgsyncd.catalog.backups import backup_name
 from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import CatalogError
 
@@ -74,8 +74,7 @@ class Housekeeping:
         """Copy the catalog, checked; keep the newest copies."""
         folder = self._app.config.data_dir / "backups"
         await deferToThread(folder.mkdir, mode=0o700, exist_ok=True)
-        now = dt.datetime.fromtimestamp(self._clock.now_s(), dt.UTC)
-        copy = folder / f"catalog-{now:%Y%m%dT%H%M%SZ}.sqlite3"
+        copy = folder / backup_name(self._clock.now_s())
         await self._app.catalog.backup_to(copy)
         removed = await deferToThread(_keep_newest, folder, self._app.config.jobs.backup_keep)
         return f"{copy.name}, {removed} old copies removed"
@@ -87,7 +86,8 @@ class Housekeeping:
         findings = await self._app.catalog.integrity_check()
         if findings:
             raise CatalogError(
-                f"the catalog is damaged: {'; '.join(findings[:3])}", hint="restore a copy from backups"
+                f"the catalog is damaged: {'; '.join(findings[:3])}",
+                hint="stop tgsyncd, and go back to a copy: tgsyncd catalog restore --latest",
             )
         return "sound"
 

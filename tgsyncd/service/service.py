@@ -26,6 +26,7 @@ from tgsyncd.service.jobs import plan_jobs
 from tgsyncd.service.kernel import KernelHints
 from tgsyncd.service.queue import IngestQueue
 from tgsyncd.service.removal import Removal
+from tgsyncd.service.restored import settle_restored
 from tgsyncd.service.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Service:
         while True:
             try:
                 await self.app.recover()
+                await settle_restored(self.app, reactor=self._reactor)
             except TgsyncdError as error:
                 _log.warn("nothing is stored until the store was asked about uploads: {error}", error=error)
                 await deferLater(self._reactor, RECOVER_AGAIN_S)
