@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
@@ -60,7 +61,17 @@ class ClockOf:
 class Cached:
     """The engine and all around it."""
 
+    made: ClassVar[list] = []
+
+    @classmethod
+    def close_all(cls):
+        """End what tests left under way: the garbage collector would find it in the middle of another test."""
+        while cls.made:
+            cached = cls.made.pop()
+            Deferred.fromCoroutine(cached.engine.close())
+
     def __init__(self, folder, **settings):
+        self.made.append(self)
         self.clock = Clock()
         self.store = MemoryStore()
         self.reader = FakeReader()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 
 
@@ -15,3 +16,11 @@ async def server(tmp_path):
     running = await Server.start(tmp_path)
     yield running
     await running.stop()
+
+
+@pytest.fixture(autouse=True)
+def _engines_are_closed():
+    yield
+    from tests.playback.cached import Cached
+
+    Cached.close_all()

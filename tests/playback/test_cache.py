@@ -182,6 +182,42 @@ def test_what_never_matches_is_never_sent_whole(cached):
     assert result(cached.read_segment(film, 2)) == film.bytes_of(2)
 
 
+@pytest.mark.parametrize(("times", "is_mended"), [(1, True), (2, False)])
+def test_the_initialization_section_is_verified(pinned, times, is_mended):
+    """By the sha256 of the documents that hold it; a wrong one is shown to nobody, nor kept."""
+    film = pinned.add_film([BIG] * 4, init_bytes=2_000, document_bytes=1_500)
+    pinned.engine._upstream._store = Flipping(pinned.store, 700, times=times)
+    outcome = result(pinned.read(film, 0, 2_000))
+    assert (outcome == film.data[:2_000]) if is_mended else outcome.check(DocumentCorrupt)
+    assert pinned.report["heads"]["files"] == is_mended
+    before = pinned.store.bytes_read
+    assert result(pinned.read(film, 0, 2_000)) == film.data[:2_000]
+    assert pinned.store.bytes_read - before == (0 if is_mended else 3_000)
+
+
+def test_what_the_cache_holds_of_a_stream_is_told(tmp_path):
+    """For the page that shows one video."""
+    cached = Cached(tmp_path, ahead_s=0.0)
+    film = cached.add_film([BIG] * 6)
+    result(cached.read_segment(film, 0))
+    cached.clock.advance(1)
+    result(cached.read_segment(film, 2))
+    cached.store.hold()
+    reading = cached.read_segment(film, 3)
+    told = cached.engine.report_stream(film.rendition)
+    assert told == {
+        "in_memory": [0, 2],
+        "on_their_way": [{"segment": 3, "bytes": 0, "of": BIG}],
+        "on_disk": [0, 2],
+        "disk_bytes": 2 * BIG,
+        "pinned_bytes": BIG,
+        "viewers_at": [3],
+        "lost": [],
+    }
+    reading.cancel()
+    assert result(reading) is not None
+
+
 def test_an_error_is_told_to_all_and_not_kept(cached):
     """What is lost is lost for who asks now."""
     film = cached.add_film([BIG] * 4)
@@ -329,7 +365,7 @@ def test_what_a_stalled_reader_began_to_read_is_freed(tmp_path):
         result(reader.take())
     gc.collect()
     flights = [each for each in gc.get_objects() if isinstance(each, Flight)]
-    assert len(flights) >= len(slow)
+    assert len(flights) >= 5  # the others found no room
     assert sum(len(flight.data) for flight in flights) <= 3_000_000
 
 

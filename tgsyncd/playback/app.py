@@ -266,6 +266,7 @@ class Api:
                     {
                         **reports.report_rendition(item),
                         "documents": reports.report_documents(self._reader.documents(item.rendition_id)),
+                        "cache": self._playback.engine.report_stream(item),
                     }
                     for item in self._playback.current_renditions(video)
                 ],

@@ -23,6 +23,7 @@ from tgsyncd.playback.bodies import verified
 from tgsyncd.playback.counters import Counters, Uses
 from tgsyncd.playback.fetches import Fetches
 from tgsyncd.playback.heads import FirstDocuments, Heads
+from tgsyncd.playback.holdings import report_holdings, report_stream_holdings
 from tgsyncd.playback.memory import Memory
 from tgsyncd.playback.pieces import Layouts
 from tgsyncd.playback.policy import PROBE_S, Kept, is_beyond_head, order_evictions
@@ -207,23 +208,24 @@ class SegmentCache:
 
     def report(self) -> dict[str, object]:
         """Return status and statistics, for JSON."""
-        flights = list(self._memory)
         self._counters.bytes_fetched = self._upstream.bytes_read
         self._counters.hedges = self._upstream.hedging.hedges
         self._counters.hedges_won = self._upstream.hedging.hedges_won
         return {
             **self._counters.report(),
             "viewers": len(self._sessions.playing(self._reactor.seconds())),
-            "fetches_now": sum(not flight.is_landed for flight in flights),
-            "memory": {
-                "limit_bytes": self._memory.limit_bytes,
-                "used_bytes": self._memory.used_bytes,
-                "segments": len(flights),
-                "evictions": self._memory.evictions,
-            },
-            "disk": _report_shelf(self._disk),
-            "heads": _report_shelf(self._heads.shelf),
+            **report_holdings(self._memory, self._disk, self._heads),
         }
+
+    def report_stream(self, rendition: Rendition) -> dict[str, object]:
+        """Return what is kept of a stream, for JSON."""
+        return report_stream_holdings(
+            self._layouts.of(rendition),
+            memory=self._memory,
+            disk=self._disk,
+            heads=self._heads,
+            playheads=self._playheads(),
+        )
 
     # --- serving -----------------------------------------------------------------------------------
 
@@ -381,12 +383,3 @@ class SegmentCache:
             await self._record_uses(uses)
         except Exception as error:  # noqa: BLE001 (statistics; what matters is said where it matters)
             self._log.warn("what the cache counted was not recorded: {error}", error=error)
-
-
-def _report_shelf(shelf: Shelf) -> dict[str, object]:
-    return {
-        "limit_bytes": shelf.limit_bytes,
-        "used_bytes": shelf.used_bytes,
-        "files": len(shelf),
-        "evictions": shelf.evictions,
-    }

@@ -173,6 +173,11 @@ class Engine:
             return {}
         return {**self._cache.report(), "ingest_waited_s": round(self._precedence.waited_s, 3)}
 
+    def report_stream(self, rendition: Rendition) -> dict[str, object]:
+        """Return what the cache holds of a stream, and which segments are lost, for JSON."""
+        kept = {} if self._cache is None else self._cache.report_stream(rendition)
+        return {**kept, "lost": sorted(self.lost_orders(rendition))}
+
     async def close(self) -> None:
         """Give up what is under way."""
         if self._cache is not None:

@@ -38,6 +38,10 @@ class Heads:
         """Return how much of the piece is pinned, when it is."""
         return head_bytes(piece.order, piece.size_bytes) if piece.key and self.shelf.limit_bytes else 0
 
+    def holds(self, piece: Piece) -> bool:
+        """Tell whether the piece's head is here, as far as the folder was looked at."""
+        return self.length(piece) > 0 and _name(piece) in self.shelf
+
     async def open(self, piece: Piece) -> OpenFile | None:
         """Return the piece's head to be read, if it is here."""
         length = self.length(piece)

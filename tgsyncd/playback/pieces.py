@@ -62,6 +62,11 @@ class Layout:
         sizes = [segment.size_bytes for segment in segments]
         self.mean_bytes = sum(sizes) / max(len(sizes), 1)
 
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """All of them, in order."""
+        return self._pieces
+
     def covering(self, start: int, stop: int) -> Iterator[Piece]:
         """Yield the pieces that hold any of the bytes ``[start, stop)``; together they cover all of them."""
         at = max(bisect_right(self._offsets, start) - 1, 0)

@@ -53,6 +53,11 @@ class Playback:
         self._settings = settings
         self._playlists = PlaylistCache(_PLAYLIST_CACHE_BYTES)
 
+    @property
+    def engine(self) -> Engine:
+        """What it reads from."""
+        return self._engine
+
     def answer(self, request: Request, url: hls.PlaybackUrl) -> None:
         """
         Answer a GET or HEAD request for anything but a page.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,21 +76,33 @@ class Upstream:
             if document.offset > position:
                 break
             end = min(stop, document.end)
-            chunks = await self._pick(document, position - document.offset, end - document.offset)
-            try:
+            part = self._open_part(rendition, document, position - document.offset, end - document.offset)
+            async with aclosing(part) as chunks:
                 async for chunk in chunks:
                     yield chunk
-            except (DocumentMissing, DocumentCorrupt):
-                self._check_is_there(rendition)
-                self.lost.note_document(document.ref)
-                raise
-            finally:
-                await chunks.aclose()
             position = end
         if position < stop:
             self._check_is_there(rendition)
             msg = f"{rendition.video_id}: no document holds byte {position} of {rendition.name}"
             raise DocumentMissing(msg, hint="run 'tgsyncd check'")
+
+    def open_document(self, rendition: Rendition, document: Document) -> AsyncGenerator[bytes, None]:
+        """Yield all bytes of a document: those that its sha256 is of. Raises as ``open``."""
+        return self._open_part(rendition, document, 0, document.ref.size_bytes)
+
+    async def _open_part(
+        self, rendition: Rendition, document: Document, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        chunks = await self._pick(document, start, stop)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except (DocumentMissing, DocumentCorrupt):
+            self._check_is_there(rendition)
+            self.lost.note_document(document.ref)
+            raise
+        finally:
+            await chunks.aclose()
 
     def _check_is_there(self, rendition: Rendition) -> None:
         if not self.documents(rendition, 0, max(rendition.stream_bytes, 1)):
