@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import random
 import secrets
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tgsyncd.catalog.rows import CacheUse
+from tgsyncd.config.upload import limit_at
 from tgsyncd.errors import ConfigError, StoreUnavailable, TgsyncdError
 from tgsyncd.formats.ffmpeg import EncoderSettings
 from tgsyncd.ingest.plan import PlanOptions
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tgsyncd.stores.telegram.reconciling import Reconciled
     from tgsyncd.stores.telegram.settings import TelegramSettings
     from tgsyncd.stores.telegram.store import TelegramStore
+    from tgsyncd.stores.throttle import Throttle
 
 __all__ = [
     "WallClock",
@@ -59,6 +62,7 @@ __all__ = [
     "remove_orphans",
     "server_settings",
     "telegram_settings",
+    "upload_limit",
 ]
 
 
@@ -170,11 +174,16 @@ def make_private(folder: Path) -> None:
         ) from error
 
 
-def build_store(config: Config, *, reactor: Any, catalog: Catalog, clock: Clock) -> Store:
+def upload_limit(config: Config, clock: Clock) -> Callable[[], float | None]:
+    """Return what tells how many bytes a second uploads may take now."""
+    return lambda: limit_at(config.upload, dt.datetime.fromtimestamp(clock.now_s()).astimezone())
+
+
+def build_store(config: Config, *, reactor: Any, catalog: Catalog, clock: Clock, throttle: Throttle) -> Store:
     """Return the store that the configuration names."""
     if config.store.kind == "directory":
-        return DirectoryStore(config.store_dir, reactor, intents=catalog)
-    return _build_telegram_store(config, reactor, catalog, clock)
+        return DirectoryStore(config.store_dir, reactor, intents=catalog, throttle=throttle)
+    return _build_telegram_store(config, reactor, catalog, clock, throttle)
 
 
 @runtime_checkable
@@ -287,7 +296,9 @@ def telegram_settings(config: Config) -> TelegramSettings:
     )
 
 
-def _build_telegram_store(config: Config, reactor: Any, catalog: Catalog, clock: Clock) -> TelegramStore:
+def _build_telegram_store(
+    config: Config, reactor: Any, catalog: Catalog, clock: Clock, throttle: Throttle
+) -> TelegramStore:
     # Imported here: python-telegram-bot takes a third of a second, which `list` need not wait for.
     from tgsyncd.stores.telegram.memory import FileMemory  # noqa: PLC0415
     from tgsyncd.stores.telegram.store import TelegramStore  # noqa: PLC0415
@@ -298,6 +309,7 @@ def _build_telegram_store(config: Config, reactor: Any, catalog: Catalog, clock:
         clock=clock,
         random=random.SystemRandom(),
         intents=catalog,
+        throttle=throttle,
         memory=FileMemory(config.data_dir / "telegram-state.json"),
         on_file_id=lambda ref, bot_id, file_id: _note(catalog.learn_file_id(ref, bot_id, file_id)),
     )

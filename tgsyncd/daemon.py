@@ -34,6 +34,7 @@ from tgsyncd.assembly import (
     release_rule,
     remove_orphans,
     server_settings,
+    upload_limit,
 )
 from tgsyncd.catalog.catalog import Catalog
 from tgsyncd.catalog.lock import CatalogLock
@@ -49,6 +50,7 @@ from tgsyncd.playback.app import build_site
 from tgsyncd.playback.keeping import KeepingStore
 from tgsyncd.processes import TwistedProcessRunner
 from tgsyncd.sockets import adopt_sockets
+from tgsyncd.stores.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -146,6 +148,7 @@ class Application:
         self.pipeline = Pipeline(tools, self.publisher, self.releaser)
         self._ports: list[IListeningPort] = []
         self._site: ServerSite | None = None
+        self.throttle: Throttle | None = None
         self.report_service: Callable[[], Mapping[str, Any]] | None = None
         """Set by ``tgsyncd run``: what ``/debug``, ``/readyz`` and ``/metrics`` tell beside the catalog."""
 
@@ -160,11 +163,14 @@ class Application:
         make_private(config.data_dir)
         catalog = await Catalog.open(config.catalog_path, reactor=reactor, clock=clock)
         try:
-            store = build_store(config, reactor=reactor, catalog=catalog, clock=clock)
+            throttle = Throttle(reactor, upload_limit(config, clock))
+            store = build_store(config, reactor=reactor, catalog=catalog, clock=clock, throttle=throttle)
         except BaseException:
             await catalog.close()
             raise
-        return cls(reactor=reactor, config=config, catalog=catalog, store=store, clock=clock)
+        app = cls(reactor=reactor, config=config, catalog=catalog, store=store, clock=clock)
+        app.throttle = throttle
+        return app
 
     @property
     def answers_under_way(self) -> int:

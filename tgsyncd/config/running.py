@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from tgsyncd.config.hours import check_span
 from tgsyncd.config.section import Section
 from tgsyncd.config.values import Cron, Duration
 
@@ -80,9 +80,6 @@ class ScanSection(Section):
     )
 
 
-_HOURS = re.compile(r"(\d\d):([0-5]\d)-(\d\d):([0-5]\d)", re.ASCII)
-
-
 class IngestSection(Section):
     """What `tgsyncd run` does with the files that it finds."""
 
@@ -105,12 +102,7 @@ class IngestSection(Section):
     @field_validator("quiet_hours")
     @classmethod
     def _are_hours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            found = _HOURS.fullmatch(text)
-            if found is None or int(found[1]) > 24 or int(found[3]) > 24:
-                message = f"{text!r} is not a span of hours such as 18:00-23:30"
-                raise ValueError(message)
-        return value
+        return tuple(check_span(text) for text in value)
 
 
 class JobsSection(Section):

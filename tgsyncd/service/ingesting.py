@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from tgsyncd.config.hours import is_within
 from tgsyncd.errors import TgsyncdError
 from tgsyncd.ingest.retry import choose_retry_s, stops_all
 from tgsyncd.service.following import Following
@@ -221,13 +222,7 @@ class Ingesting:
 
 def is_quiet(spans: Sequence[str], now: dt.datetime) -> bool:
     """Tell whether the local time lies in one of the spans ``HH:MM-HH:MM``; a span may cross midnight."""
-    clock = f"{now:%H:%M}"
-    for span in spans:
-        start, _, stop = span.partition("-")
-        inside = start <= clock < stop if start <= stop else clock >= start or clock < stop
-        if inside:
-            return True
-    return False
+    return any(is_within(span, now) for span in spans)
 
 
 def _report_unless_cancelled(failure: Any) -> None:

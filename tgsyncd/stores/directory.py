@@ -23,11 +23,13 @@ from tgsyncd.model import DocumentRef
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from io import BufferedWriter
     from pathlib import Path
 
     from twisted.internet.interfaces import IReactorThreads
 
     from tgsyncd.model import DocumentLabel
+    from tgsyncd.stores.throttle import Throttle
 
 __all__ = ["DirectoryStore"]
 
@@ -35,6 +37,9 @@ READ_BYTES = 256 * 1024
 """What ``ports.Store.open`` allows a chunk to be, and what one thread hop (some 60 µs) is worth."""
 
 HASH_BYTES = 1 << 20
+
+COPY_BYTES = 256 << 10
+"""Copied in one thread hop; small enough for a limit of some 100 kB a second to be smooth."""
 
 FREE_RESERVE_BYTES = 512 << 20
 """Left free on the store's file system, so that the machine's other programs go on."""
@@ -78,18 +83,20 @@ class DirectoryStore:
         *,
         reserve_bytes: int = FREE_RESERVE_BYTES,
         intents: IntentLog | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self._root = root
         self._reactor = reactor
         self._reserve_bytes = reserve_bytes
         self._intents = intents
+        self._throttle = throttle
 
     async def put(self, path: Path, label: DocumentLabel) -> DocumentRef:
         """Link (or, over file systems, copy) the file into the store, durably."""
         key = _key(label)
         if self._intents is not None:
             await self._intents.record_intent(label, bot_id=0, chat_id=0)
-        await self._in_thread(lambda: self._put(path, self._root / key))
+        await self._put(path, self._root / key)
         return DocumentRef(
             chat_id=0,
             message_id=0,
@@ -168,23 +175,31 @@ class DirectoryStore:
             raise StoreError(f"not a name of this store: {ref.file_unique_id!r}")
         return path
 
-    def _put(self, source: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    async def _put(self, source: Path, target: Path) -> None:
         temporary = target.with_name(f".{target.name}.part")
-        temporary.unlink(missing_ok=True)
-        try:
-            # The spool has fsynced the bytes already: a second name for them costs nothing.
-            os.link(source, temporary)
-        except OSError:
-            self._copy(source, temporary)
-        temporary.replace(target)
-        # rename(2) does nothing when both names are links to one file: a put repeated after a kill.
-        temporary.unlink(missing_ok=True)
-        for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
-            fsync_folder(folder)
+        if not await self._in_thread(lambda: _link(source, temporary)):
+            await self._copy(source, temporary)
+        await self._in_thread(lambda: _give_name(temporary, target))
 
-    def _copy(self, source: Path, temporary: Path) -> None:
-        free = shutil.disk_usage(temporary.parent).free
+    async def _copy(self, source: Path, temporary: Path) -> None:
+        """Copy piece by piece: no thread is held while the throttle lets us wait."""
+        size = await self._in_thread(lambda: self._check_room(source, temporary.parent))
+        reader = await self._in_thread(lambda: source.open("rb"))
+        try:
+            writer = await self._in_thread(lambda: temporary.open("xb"))
+            try:
+                for _ in range(0, size, COPY_BYTES):
+                    if self._throttle is not None:
+                        await self._throttle.pass_bytes(min(COPY_BYTES, size))
+                    await self._in_thread(lambda: writer.write(reader.read(COPY_BYTES)))
+                await self._in_thread(lambda: _sync(writer))
+            finally:
+                writer.close()
+        finally:
+            reader.close()
+
+    def _check_room(self, source: Path, folder: Path) -> int:
+        free = shutil.disk_usage(folder).free
         size = source.stat().st_size
         if free - size < self._reserve_bytes:
             raise SpaceError(
@@ -192,10 +207,7 @@ class DirectoryStore:
                 f"would leave less than {self._reserve_bytes:,}",
                 hint="free some space there",
             )
-        with source.open("rb") as reader, temporary.open("xb") as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
-            writer.flush()
-            os.fsync(writer.fileno())
+        return size
 
     def _remove(self, path: Path) -> bool:
         try:
@@ -211,6 +223,31 @@ class DirectoryStore:
             except OSError:
                 break  # not empty
         return True
+
+
+def _link(source: Path, temporary: Path) -> bool:
+    """Give the file a second name in the store; tell whether its file system could."""
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    temporary.unlink(missing_ok=True)
+    try:
+        # The spool has fsynced the bytes already: a second name for them costs nothing.
+        os.link(source, temporary)
+    except OSError:
+        return False
+    return True
+
+
+def _give_name(temporary: Path, target: Path) -> None:
+    temporary.replace(target)
+    # rename(2) does nothing when both names are links to one file: a put repeated after a kill.
+    temporary.unlink(missing_ok=True)
+    for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
+        fsync_folder(folder)
+
+
+def _sync(file: BufferedWriter) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _key(label: DocumentLabel) -> str:

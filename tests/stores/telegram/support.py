@@ -86,7 +86,7 @@ class World:
     last_seen: tuple[int, int] = (0, 0)
     looks: int = 0
 
-    def store(self, **changes):
+    def store(self, *, throttle=None, **changes):
         """Make a store; a second one is "the next start"."""
         store = TelegramStore(
             replace(self.settings, **changes),
@@ -96,6 +96,7 @@ class World:
             random=random.Random(1),
             intents=self.intents,
             memory=self.memory,
+            throttle=throttle,
             on_file_id=lambda ref, bot_id, file_id: self.learned.append((ref, bot_id, file_id)),
         )
         self.stores.append(store)

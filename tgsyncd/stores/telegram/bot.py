@@ -24,6 +24,7 @@ from twisted.internet.defer import CancelledError
 
 from tgsyncd.bridge import from_asyncio
 from tgsyncd.stores.telegram import api
+from tgsyncd.stores.telegram.pacing import pacing_hook
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from tgsyncd.stores.telegram.settings import BotSettings, TelegramSettings
+    from tgsyncd.stores.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -48,7 +50,14 @@ UNSPECIFIED_WAIT_S = 60.0
 class BotClient:
     """The Bot API calls of one bot. Retries nothing."""
 
-    def __init__(self, bot: BotSettings, settings: TelegramSettings, timer: IReactorTime) -> None:
+    def __init__(
+        self,
+        bot: BotSettings,
+        settings: TelegramSettings,
+        timer: IReactorTime,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._throttle = throttle
         self.bot_id = bot.bot_id
         self._settings = settings
         self._timer = timer
@@ -61,6 +70,7 @@ class BotClient:
             media_write_timeout=settings.write_timeout_s,
             connect_timeout=settings.connect_timeout_s,
             pool_timeout=settings.upload_read_timeout_s,
+            httpx_kwargs={"event_hooks": {"request": [pacing_hook(throttle)] if throttle else []}},
         )
         self._request = request
         self._bot: telegram.Bot = telegram.Bot(
@@ -77,6 +87,9 @@ class BotClient:
 
     async def send_document(self, chat_id: int, path: Path, filename: str, caption: str) -> api.StoredMessage:
         """Send a file as a document, streamed in 64 KiB pieces."""
+        limit_s = self._settings.upload_limit_s
+        if self._throttle is not None:
+            limit_s += self._throttle.takes_s(path.stat().st_size)
         with path.open("rb") as file:  # a fresh one each time: PTB leaves it at its end
             try:
                 message = await self._call(
@@ -88,7 +101,7 @@ class BotClient:
                         disable_notification=True,
                         read_timeout=self._settings.upload_read_timeout_s,
                     ),
-                    self._settings.upload_limit_s,
+                    limit_s,
                 )
             except api.Ambiguous as error:
                 if file.tell() < path.stat().st_size:  # the server never had the whole of it

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tgsyncd.stores.telegram.limits import Limits
     from tgsyncd.stores.telegram.sending import Sender
     from tgsyncd.stores.telegram.settings import TelegramSettings
+    from tgsyncd.stores.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Context:
     timer: IReactorTime
     clock: Clock
     random: Random
+    throttle: Throttle | None = None
+    """Keeps uploads below a limit."""
 
     def patience(self) -> Patience:
         """Return a fresh count of failures."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tgsyncd.stores.telegram.settings import TelegramSettings
     from tgsyncd.stores.telegram.uploading import IntentLog
     from tgsyncd.stores.telegram.waiting import Patience
+    from tgsyncd.stores.throttle import Throttle
 
 SAVE_DELAY_S = 1.0
 """What is remembered is saved at most once in this time."""
@@ -69,6 +70,7 @@ class TelegramStore:
         memory: Memory | None = None,
         on_file_id: Callable[[DocumentRef, int, str], None] = lambda _ref, _bot_id, _file_id: None,
         timer: IReactorTime | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         timer = reactor if timer is None else timer
         assert timer is not None
@@ -79,7 +81,7 @@ class TelegramStore:
 
         remembered = self._memory.load()
         limits = Limits(settings.limits, remembered.limits)
-        self._fleet = Fleet([BotClient(bot, settings, timer) for bot in settings.bots], clock)
+        self._fleet = Fleet([BotClient(bot, settings, timer, throttle) for bot in settings.bots], clock)
         self._context = context = Context(
             settings=settings,
             fleet=self._fleet,
@@ -88,6 +90,7 @@ class TelegramStore:
             timer=timer,
             clock=clock,
             random=random,
+            throttle=throttle,
         )
         self._file_ids = FileIds(on_file_id)
         self._forwarder = Forwarder(context)

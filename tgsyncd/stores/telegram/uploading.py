@@ -111,6 +111,7 @@ class Uploads:
         self._marks = marks
         self._orphans = orphans
         self._intents = intents
+        self._throttle = context.throttle
         self._in_flight = dict.fromkeys(fleet.bot_ids, 0)
         self._stored: OrderedDict[DocumentLabel, DocumentRef] = OrderedDict()
         self._under_way: Counter[DocumentLabel] = Counter()
@@ -235,6 +236,8 @@ class Uploads:
         usable = [(bot_id, chat_id) for chat_id in chats for bot_id in self._fleet.usable(chat_id)]
         if not usable:
             raise NobodyMaySend
+        if self._throttle is not None and sum(self._in_flight.values()) >= self._throttle.at_once:
+            return []  # a slot that is held while bytes trickle is a slot that others lack
         return [
             (bot_id, chat_id)
             for bot_id, chat_id in usable
