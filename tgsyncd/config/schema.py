@@ -25,9 +25,8 @@ from tgsyncd.config.running import IngestSection, JobsSection, ScanSection
 from tgsyncd.config.section import Section, refuse
 from tgsyncd.config.serving import Server
 from tgsyncd.config.units import render_size
-from tgsyncd.config.values import LocalPath, Mode, Name, Size, Target, Url
 from tgsyncd.config.upload import UploadSection
-from tgsyncd.config.values import LocalPath, Mode, Name, Port, Size, Target, Url
+from tgsyncd.config.values import LocalPath, Mode, Name, Size, Target, Url
 from tgsyncd.model import DOCUMENT_MAX_BYTES, PackLimits
 
 # The Bot API refuses uploads above this even on a local server: https://core.telegram.org/bots/api,
