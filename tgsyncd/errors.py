@@ -19,7 +19,9 @@ Every error that tgsyncd raises on purpose, typed by what the reader can do abou
     │   ├── FfmpegMissing                  not installed
     │   └── FfmpegTimeout                  took longer than its wall-clock limit
     ├── SpaceError                     7   the disk is full, or would be
+    ├── PublishUnwritable              1   the folder of a library cannot be written
     ├── CatalogError                   8   the catalog is damaged or cannot be written
+    │   └── CatalogUnusable                for now: a full disk, a disk that is gone
     └── StoreError                     9   the store
         ├── StoreUnavailable   retryable   for now: wait and ask again
         ├── StoreRefused                   for good, until somebody changes rights or settings
@@ -37,6 +39,7 @@ from typing import ClassVar
 __all__ = [
     "CatalogError",
     "CatalogNewer",
+    "CatalogUnusable",
     "ConfigError",
     "DocumentCorrupt",
     "DocumentMissing",
@@ -46,6 +49,7 @@ __all__ = [
     "NotAVideo",
     "NotFound",
     "PublishConflict",
+    "PublishUnwritable",
     "Refused",
     "SourceChanged",
     "SourceDamaged",
@@ -147,6 +151,18 @@ class CatalogError(TgsyncdError):
     """The catalog is damaged or cannot be written."""
 
     exit_code = 8
+
+
+class CatalogUnusable(CatalogError):
+    """The catalog cannot be used for now: its disk is full, gone or read-only; waiting may help."""
+
+    retryable = True
+
+
+class PublishUnwritable(TgsyncdError):
+    """The folder of a library cannot be written for now; what was stored of the video is kept."""
+
+    retryable = True
 
 
 class StoreError(TgsyncdError):

@@ -202,9 +202,19 @@ class CatalogWriter(Protocol):
         ...
 
     async def record_error(
-        self, video_id: VideoId, revision: int, error: str, next_attempt_at_s: float | None
+        self,
+        video_id: VideoId,
+        revision: int,
+        error: str,
+        next_attempt_at_s: float | None,
+        *,
+        is_attempt: bool = True,
     ) -> None:
-        """Count an attempt; keep the stage; None means that no attempt is planned."""
+        """
+        Count an attempt; keep the stage; None means that no attempt is planned.
+
+        ``is_attempt`` is False when it was not the video's fault: the store was down, the disk full.
+        """
         ...
 
     async def create_rendition(self, video_id: VideoId, revision: int, plan: RenditionPlan) -> int:

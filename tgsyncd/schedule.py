@@ -61,6 +61,7 @@ class _Job:
         self.duration_s: float | None = None
         self.result = ""
         self.has_failed = False
+        self.failures = 0
         self.running: Deferred[None] | None = None
         self._work = work
         self._clock = clock
@@ -85,12 +86,16 @@ class _Job:
             raise
         except TgsyncdError as error:
             self.result, self.has_failed = str(error), True
-            _log.error("the job {job} failed: {error}", job=self.name, error=error)
+            self.failures += 1
+            if self.failures & (self.failures - 1) == 0:  # its 1st, 2nd, 4th, 8th time
+                _log.error("the job {job} failed: {error}", job=self.name, error=error)
         except Exception as error:  # noqa: BLE001 - a job that fails runs again the next time
             self.result, self.has_failed = f"{type(error).__name__}: {error}", True
             _log.failure("the job {job} failed", job=self.name)
         else:
-            self.has_failed = False
+            if self.failures:
+                _log.info("the job {job} succeeds again", job=self.name)
+            self.has_failed, self.failures = False, 0
 
 
 class Schedule:

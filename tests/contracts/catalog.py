@@ -331,6 +331,10 @@ class CatalogContract:
         assert revision.next_attempt_at_s == 1_800_000_000.5
         assert (video.status, video.stage, video.error) == ("error", Stage.STORED, "disk on fire")
 
+        await catalog.record_error(FILM, 1, "the store is down", 1_800_000_001.0, is_attempt=False)
+        revision = catalog.revision(FILM, 1)
+        assert (revision.error, revision.attempts) == ("the store is down", 2)
+
         await catalog.record_stage(FILM, 1, Stage.VERIFIED)
         revision = catalog.revision(FILM, 1)
         assert (revision.error, revision.next_attempt_at_s, revision.attempts) == (None, None, 2)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tgsyncd.errors import CatalogError
+from tgsyncd.errors import CatalogError, CatalogUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -47,7 +47,7 @@ def errors_in_our_words(path: Path) -> Generator[None, None, None]:
     except sqlite3.Error as error:
         raise translate(path, error) from error
     except OSError as error:
-        raise CatalogError(
+        raise CatalogUnusable(
             f"cannot use the catalog {path}: {error.strerror}",
             hint="see who owns its directory, and whether the disk is full",
         ) from error
@@ -68,7 +68,8 @@ def translate(path: Path, error: sqlite3.Error) -> CatalogError:
     }
     damaged = code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
     what = "is damaged" if damaged else "cannot be used"
-    return CatalogError(f"the catalog {path} {what}: {error}", hint=hints.get(code, ""))
+    kind = CatalogUnusable if code in hints and not damaged else CatalogError
+    return kind(f"the catalog {path} {what}: {error}", hint=hints.get(code, ""))
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:

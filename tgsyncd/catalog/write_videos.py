@@ -110,13 +110,15 @@ def record_error(
     revision: int,
     error: str,
     next_attempt_at_s: float | None,
+    *,
+    is_attempt: bool = True,
 ) -> None:
-    """Count an attempt; keep the stage; None means that no attempt is planned."""
+    """Count an attempt, if it was one; keep the stage; None means that no attempt is planned."""
     changed = tx.db.execute(
         """UPDATE revisions SET error = CAST(? AS TEXT), next_attempt_at = ?,
-            attempts = attempts + 1, updated_at = ?
+            attempts = attempts + ?, updated_at = ?
         WHERE video_id = ? AND number = ?""",
-        (rows.text(error), next_attempt_at_s, tx.now_s, video_id, revision),
+        (rows.text(error), next_attempt_at_s, is_attempt, tx.now_s, video_id, revision),
     )
     require_revision(changed, video_id, revision)
     refresh_video(tx, video_id)

@@ -25,6 +25,7 @@ from tgsyncd.ingest.names import check_video_id, choose_video_id
 from tgsyncd.ingest.naming import choose_places, files_beside, read_name
 from tgsyncd.ingest.probe import FfmpegVersion
 from tgsyncd.ingest.recognise import Action, Recognition, recognise
+from tgsyncd.ingest.retry import is_attempt
 from tgsyncd.ingest.revision import RevisionIngest
 from tgsyncd.ingest.scan import identify
 from tgsyncd.ingest.work import IngestOptions, IngestOutcome, Progress, Tools
@@ -129,11 +130,12 @@ class Pipeline:
         self, video_id: VideoId, number: int, error: Exception, options: IngestOptions
     ) -> None:
         revision = self._reader.revision(video_id, number)
-        attempts = (revision.attempts if revision else 0) + 1
+        counts = is_attempt(error)
+        attempts = (revision.attempts if revision else 0) + counts
         text = str(error) or type(error).__name__
         try:
             await self._writer.record_error(
-                video_id, number, text, options.next_attempt_at_s(error, attempts)
+                video_id, number, text, options.next_attempt_at_s(error, attempts), is_attempt=counts
             )
         except NotFound:
             _log.info("{video_id}: deleted while it was ingested", video_id=video_id)

@@ -13,6 +13,7 @@ daemon's job ``published``, and is not taken for a ``.strm`` that somebody remov
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -24,7 +25,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
 from tgsyncd.durable import fsync_folder
-from tgsyncd.errors import PublishConflict, SpaceError, TgsyncdError
+from tgsyncd.errors import PublishConflict, PublishUnwritable, SpaceError
 from tgsyncd.ingest.names import publish_name
 from tgsyncd.model import UNFINISHED, Wanted
 
@@ -135,7 +136,7 @@ class Publisher:
         Raises:
             PublishConflict: a ``.strm`` or subtitle stands there that tgsyncd did not write.
             SpaceError: the disk is full.
-            TgsyncdError: the folder cannot be written.
+            PublishUnwritable: the folder cannot be written.
 
         """
         try:
@@ -190,7 +191,9 @@ class Publisher:
 
     async def rewrite(self, video_id: VideoId, path: Path, data: bytes, settings: PublishSettings) -> None:
         """
-        Write a file that is published already again, with other contents. Raises SpaceError, TgsyncdError.
+        Write a file that is published already again, with other contents.
+
+        Raises SpaceError, PublishUnwritable.
 
         Noted afterwards: after a kill in between, the catalog still has the old contents' sha256, and who
         compares that with what should stand there writes the file once more.
@@ -256,10 +259,11 @@ class Publisher:
         try:
             return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
         except OSError as error:
-            kind = SpaceError if error.errno in {28, 122} else TgsyncdError  # ENOSPC, EDQUOT
-            raise kind(
-                f"{error.filename or 'the publish folder'} cannot be written: {error.strerror}",
-                hint="give tgsyncd's user write rights there, and room",
+            where = Path(os.fsdecode(error.filename)).parent if error.filename else "the publish folder"
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise SpaceError(f"the disk of {where} is full", hint="free some space there") from error
+            raise PublishUnwritable(
+                f"{where} cannot be written: {error.strerror}", hint="give tgsyncd's user write rights there"
             ) from error
 
 
@@ -276,8 +280,7 @@ def _write(path: Path, data: bytes, settings: PublishSettings) -> bool:
             os.fchmod(file.fileno(), settings.file_mode)
             file.flush()
             os.fsync(file.fileno())
-        if settings.group:
-            shutil.chown(temporary, group=settings.group)
+        _give_to_group(temporary, settings.group)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -293,9 +296,19 @@ def _make_folder(folder: Path, settings: PublishSettings) -> None:
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
         new.chmod(settings.directory_mode)
-        if settings.group:
-            shutil.chown(new, group=settings.group)
+        _give_to_group(new, settings.group)
         fsync_folder(new.parent)
+
+
+def _give_to_group(path: Path, group: str | None) -> None:
+    if not group:
+        return
+    try:
+        shutil.chown(path, group=group)
+    except LookupError as error:
+        raise PublishUnwritable(
+            f"there is no group {group!r} on this machine", hint="see publish.group"
+        ) from error
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -79,7 +79,7 @@ async def rewrite_strms(
 
     ``read``: believe not the catalog but what stands in the file.
     """
-    count = 0
+    count, left = 0, []
     for number, strm in enumerate(strms):
         if number % BATCH == BATCH - 1:
             await task.deferLater(reactor, 0)
@@ -93,12 +93,19 @@ async def rewrite_strms(
         try:
             await app.publisher.rewrite(strm.video_id, Path(strm.path), data, options.publish)
         except TgsyncdError as error:
-            _log.warn("{path} keeps its old address: {error}", path=strm.path, error=error)
+            left.append(f"{strm.path} keeps its old address: {error}")
         else:
             count += 1
+    _tell(count, left)
+    return count
+
+
+def _tell(count: int, left: Sequence[str]) -> None:
+    if left:
+        more = f"; {len(left) - 1} others likewise" if len(left) > 1 else ""
+        _log.warn("{first}{more}", first=left[0], more=more)
     if count:
         _log.info("{count} .strm files got the address that the server has now", count=count)
-    return count
 
 
 def _stands(path: str) -> bytes | None:

@@ -12,9 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from tgsyncd.config.hours import is_within
-from tgsyncd.errors import TgsyncdError
-from tgsyncd.ingest.retry import choose_retry_s, stops_all
+from tgsyncd.errors import PublishUnwritable, TgsyncdError
+from tgsyncd.ingest.retry import choose_retry_s, is_attempt, stops_all
 from tgsyncd.service.following import Following
+from tgsyncd.service.rarely import Rarely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ _log = Logger()
 
 MAX_FAILURES = 1000
 """So many are remembered for ``status``; the catalog has them all."""
+PUBLISH = "publish"
 PAUSE_S = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """How long no video is begun after the store, the disk or ffmpeg failed for all of them."""
 
@@ -53,6 +55,7 @@ class Trouble:
     since_s: float
     until_s: float
     count: int
+    noted_at_s: float = 0.0
 
 
 class Ingesting:
@@ -68,6 +71,7 @@ class Ingesting:
         self.current: dict[str, Progress] = {}
         self.failures: dict[str, Failure] = {}
         self.trouble: Trouble | None = None
+        self._rarely = Rarely()
         self.settled: dict[str, tuple[int, int]] = {}
         """Size and mtime of files that are copies of others: nothing more is to be done with them."""
         self.stored_count = 0
@@ -91,7 +95,9 @@ class Ingesting:
 
     def blocked_until_s(self, now_s: float) -> float:
         """Return until when no file is begun: quiet hours, or a trouble that stops all."""
-        until_s = self.trouble.until_s if self.trouble else 0.0
+        trouble = self.trouble
+        # Noted in the future: the clock was set back since, by which nothing shall wait longer.
+        until_s = trouble.until_s if trouble and trouble.noted_at_s <= now_s else 0.0
         if is_quiet(self._app.config.ingest.quiet_hours, dt.datetime.fromtimestamp(now_s).astimezone()):
             until_s = max(until_s, now_s + 60.0)
         return until_s
@@ -132,6 +138,8 @@ class Ingesting:
         if self.trouble is not None:
             _log.info("storing goes on; it was stopped by: {error}", error=self.trouble.error)
             self.trouble = None
+        if self._rarely.end(PUBLISH):
+            _log.info("libraries can be written again")
         self.settled[path] = (entry.file.size_bytes, entry.file.mtime_ns)
         if outcome.action == "unchanged":
             _log.info("{path} is stored already, as {video_id}", path=path, video_id=outcome.video_id)
@@ -150,13 +158,18 @@ class Ingesting:
 
     def _failed(self, entry: Entry, error: Exception) -> None:
         path, now_s = entry.file.path, self._clock.now_s()
-        attempts = entry.attempts + 1
+        attempts = entry.attempts + is_attempt(error)
         wait_s = choose_retry_s(error, attempts)
         due_s = None if wait_s is None else now_s + wait_s
         if stops_all(error):
-            self._stop_all(error, now_s)
-            due_s = now_s if self.trouble is None else self.trouble.until_s
-            _log.info("{path} waits", path=path)
+            # The others go first: if one of them succeeds, it is this file's trouble alone.
+            due_s = self._stop_all(error, now_s) + 1.0
+        elif isinstance(error, PublishUnwritable):
+            if self._rarely.is_due(PUBLISH):
+                _log.warn(
+                    "{path} is stored and not published (again in {wait_s:.0f} s): {error}",
+                    path=path, wait_s=wait_s, error=error,
+                )  # fmt: skip
         elif isinstance(error, TgsyncdError):
             when = "not again until the file changes" if wait_s is None else f"again in {wait_s:.0f} s"
             _log.warn("{path} is not stored ({when}): {error}", path=path, when=when, error=error)
@@ -174,16 +187,22 @@ class Ingesting:
         if due_s is not None:
             self._queue.add(replace(entry, attempts=attempts, not_before_s=due_s))
 
-    def _stop_all(self, error: Exception, now_s: float) -> None:
-        """Begin nothing for a while. A long outage is reported at its 1st, 2nd, 4th, 8th attempt."""
+    def _stop_all(self, error: Exception, now_s: float) -> float:
+        """
+        Begin nothing for a while; return until when.
+
+        A long outage is reported at its 1st, 2nd, 4th, 8th attempt.
+        """
         before = self.trouble
         count = before.count + 1 if before else 1
         wait_s = max(PAUSE_S[min(count, len(PAUSE_S)) - 1], getattr(error, "retry_after_s", None) or 0.0)
         if count & (count - 1) == 0:
             _log.warn("no video is begun for {wait_s:.0f} s: {error}", wait_s=wait_s, error=error)
         self.trouble = Trouble(
-            error=str(error), since_s=before.since_s if before else now_s, until_s=now_s + wait_s, count=count
-        )
+            error=str(error), since_s=before.since_s if before else now_s, until_s=now_s + wait_s,
+            count=count, noted_at_s=now_s,
+        )  # fmt: skip
+        return self.trouble.until_s
 
     def _next_attempt_at_s(self, error: Exception, attempts: int) -> float | None:
         wait_s = choose_retry_s(error, attempts)

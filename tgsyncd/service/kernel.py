@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,17 +47,24 @@ class KernelHints:
         self._on_gone = on_gone
         self._inotify: inotify.INotify | None = None
         self._is_full = False
-        self.folder_count = 0
+        self._was_told = False
+        self._folders: set[Path] = set()
+
+    @property
+    def folder_count(self) -> int:
+        """How many folders are watched."""
+        return len(self._folders)
 
     async def watch(self, libraries: tuple[Library, ...]) -> None:
         """Begin to watch; what is watched already stays."""
+        self._is_full = False
         if self._inotify is None:
             try:
                 self._inotify = inotify.INotify(self._reactor)
                 self._inotify.startReading()
             except (OSError, inotify.INotifyError) as error:
                 self._inotify = None
-                _log.warn("inotify is not to be had ({error}): new files are found by scans", error=error)
+                self._note_full(f"inotify is not to be had ({error})")
                 return
         for library in libraries:
             folders = await deferToThread(folders_below, library.source, self._watcher.rules)
@@ -66,6 +72,14 @@ class KernelHints:
                 if number % BATCH == BATCH - 1:
                     await task.deferLater(self._reactor, 0)
                 self._watch(library, folder)
+        if self._was_told and not self._is_full:
+            self._was_told = False
+            _log.info("the kernel watches all {count} folders now", count=self.folder_count)
+
+    async def watch_the_rest(self, libraries: tuple[Library, ...]) -> None:
+        """Try again to watch what the kernel had no watches for."""
+        if self._is_full:
+            await self.watch(libraries)
 
     def stop(self) -> None:
         """Watch nothing any more."""
@@ -83,21 +97,26 @@ class KernelHints:
 
         try:
             self._inotify.watch(FilePath(str(folder)), mask=MASK, callbacks=[notice])
-        except (OSError, inotify.INotifyError) as error:
-            if not folder.is_dir():
-                return
-            self._is_full = True
-            why = "" if getattr(error, "errno", 0) != errno.ENOSPC else " (raise fs.inotify.max_user_watches)"
-            _log.warn(
-                "the kernel watches no more than {count} folders{why}; files in others are found by scans",
-                count=self.folder_count, why=why,
-            )  # fmt: skip
+        except (OSError, inotify.INotifyError):
+            # Twisted does not tell errno; a folder that is gone, or that we may not read, is no shortage.
+            if folder.is_dir() and os.access(folder, os.R_OK):
+                self._note_full(f"the kernel watches no more than {self.folder_count} folders")
         else:
-            self.folder_count += 1
+            self._folders.add(folder)
+
+    def _note_full(self, what: str) -> None:
+        self._is_full = True
+        if not self._was_told:
+            self._was_told = True
+            _log.warn(
+                "{what}: new files elsewhere are found by scans only (raise fs.inotify.max_user_watches)",
+                what=what,
+            )
 
     def _notice(self, library: Library, path: Path, mask: int) -> None:
         if mask & GONE:
             self._on_gone()
+            self._folders.discard(path)
         if mask & inotify.IN_ISDIR:
             if mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO) and not path.name.startswith("."):
                 start(self._new_folder(library, path), _log_failure)

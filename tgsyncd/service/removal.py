@@ -16,6 +16,7 @@ from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.ingest.watching import MASS_FILES, MASS_SHARE, judge_vanished
 from tgsyncd.model import UNFINISHED, Wanted
 from tgsyncd.service.addresses import rewrite_strms
+from tgsyncd.service.rarely import Rarely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ class Removal:
         self._missing: set[str] = set()
         self._doubts: set[str] = set()
         self._refused: dict[str, str] = {}
+        self._rarely = Rarely()
 
     async def sources_vanished(self, walk: Walk, vanished: Sequence[KnownSource], known_count: int) -> None:
         """Act on source files that this scan did not see, and the scan before did not see either."""
@@ -110,6 +112,7 @@ class Removal:
                 _log.warn("{path} is not written: {error}", path=path, error=error)
             return False
         self._refused.pop(path, None)
+        self._rarely = Rarely()
         _log.info("{video_id}: {path} {what}", video_id=video.video_id, path=path, what=what)
         return True
 
@@ -172,7 +175,9 @@ class Removal:
         except NotFound:
             return
         except TgsyncdError as error:
-            _log.warn("{video_id}: not {action}: {error}", video_id=video_id, action=action, error=error)
+            if self._rarely.is_due(f"{action} {type(error).__name__}"):
+                done = "deleted" if action == "delete" else "withdrawn"
+                _log.warn("{video_id}: not {done}: {error}", video_id=video_id, done=done, error=error)
         else:
             done = "deleted" if action == "delete" else "withdrawn"
             _log.info("{video_id}: {done}, because {why}", video_id=video_id, done=done, why=why)

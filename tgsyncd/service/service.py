@@ -25,6 +25,7 @@ from tgsyncd.service.ingesting import Ingesting
 from tgsyncd.service.jobs import plan_jobs
 from tgsyncd.service.kernel import KernelHints
 from tgsyncd.service.queue import IngestQueue
+from tgsyncd.service.rarely import Rarely
 from tgsyncd.service.removal import Removal
 from tgsyncd.service.restored import settle_restored
 from tgsyncd.service.watcher import Watcher
@@ -70,6 +71,7 @@ class Service:
             reactor=reactor, pool=self._pool, clock=self.clock,
         )  # fmt: skip
         self.kernel = KernelHints(self.watcher, reactor=reactor, on_gone=self._note_gone)
+        self.watcher.after_scan = lambda: self.kernel.watch_the_rest(self.app.config.libraries)
         self.housekeeping = Housekeeping(
             app, reactor=reactor, clock=self.clock, is_watched=lambda: app.is_watched
         )
@@ -160,12 +162,16 @@ class Service:
 
     async def _recover(self) -> None:
         """Clear up after a kill; until that is done nothing is stored, for it could be stored twice."""
+        rarely = Rarely()
         while True:
             try:
                 await self.app.recover()
                 await settle_restored(self.app, reactor=self._reactor)
             except TgsyncdError as error:
-                _log.warn("nothing is stored until the store was asked about uploads: {error}", error=error)
+                if rarely.is_due(""):
+                    _log.warn(
+                        "nothing is stored until the store was asked about uploads: {error}", error=error
+                    )
                 await deferLater(self._reactor, RECOVER_AGAIN_S)
             else:
                 return

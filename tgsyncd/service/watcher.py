@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from tgsyncd.bridge import start
 from tgsyncd.ingest.folders import WalkRules, is_candidate, look_at, walk_folder
+from tgsyncd.ingest.retry import LONGEST_S
 from tgsyncd.ingest.watching import Resting, choose_files, find_vanished
 from tgsyncd.service.known import known_source
 from tgsyncd.service.queue import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from twisted.internet.interfaces import IDelayedCall
@@ -82,6 +83,9 @@ class Watcher:
         self._timer: IDelayedCall | None = None
         self._is_looking = False
         self._told_holes: set[str] = set()
+        self._told_unreadable: dict[str, list[str]] = {}
+        self.after_scan: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """What else is done with each scan."""
         self.waiting: dict[str, str] = {}
         """Why files that were found are not in the queue yet."""
 
@@ -109,6 +113,8 @@ class Watcher:
             self._tell_unreadable(library, walk)
             await self._look_for_vanished(walk, known)
         self._forget_gone()
+        if self.after_scan is not None:
+            await self.after_scan()
         seconds = time.monotonic() - begun_s
         return f"{total} files in {seconds:.1f} s, {new} to look at, {len(self._queue)} waiting"
 
@@ -161,8 +167,12 @@ class Watcher:
             return
         failure = self._ingesting.failures.get(file.path)
         due_s = source.next_attempt_at_s if source and source.next_attempt_at_s else 0.0
+        if due_s > self._clock.now_s() + LONGEST_S:
+            due_s = 0.0  # No wait is that long: the clock was set back since it was written down.
         if failure is not None and self._is_as_known(file, source):
             due_s = failure.next_attempt_at_s or due_s
+            if failure.at_s > self._clock.now_s():
+                due_s = 0.0
         attempts = failure.attempts if failure else 0
         self._queue.add(Entry(file=file, not_before_s=due_s, attempts=attempts))
 
@@ -176,10 +186,15 @@ class Watcher:
             _log.info("{path} has holes and waits until it has none (scan.holes)", path=file.path)
 
     def _tell_unreadable(self, library: Library, walk: Walk) -> None:
-        if walk.root_device is None:
-            _log.warn("library {library}: {root} cannot be read", library=library.name, root=walk.root)
-        for folder in walk.unreadable[:3]:
-            _log.warn("library {library}: {path} cannot be read", library=library.name, path=folder)
+        unreadable = [walk.root] if walk.root_device is None else list(walk.unreadable[:3])
+        told = self._told_unreadable.get(library.name, [])
+        for folder in unreadable:
+            if folder not in told:
+                _log.warn("library {library}: {path} cannot be read", library=library.name, path=folder)
+        for folder in told:
+            if folder not in walk.unreadable and folder not in unreadable:
+                _log.info("library {library}: {path} can be read again", library=library.name, path=folder)
+        self._told_unreadable[library.name] = unreadable
 
     async def _look_for_vanished(self, walk: Walk, known: Sequence[KnownSource]) -> None:
         # What we moved or deleted ourselves is not gone, and counts on neither side.
