@@ -93,6 +93,13 @@ class Home:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def is_due(self, process: subprocess.Popen, chance: random.Random, took_s: float) -> bool:
+        """Wait for the instant of a kill; tell whether the process still runs then."""
+        # A third of the kills later than an undisturbed run takes: a rerun has less to store.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(0.0, took_s * 1.2))
+        return process.poll() is None
+
     def catalog(self) -> sqlite3.Connection | None:
         path = self.folder / "data" / "catalog.sqlite3"
         return sqlite3.connect(f"file:{path}?mode=ro", uri=True) if path.exists() else None
@@ -156,16 +163,12 @@ def run_kills(folder: Path, make_home: Callable[[Path], Home], *, kills: int, se
         number += 1
         home = make_home(folder / f"home-{number}")
         while report.kills < kills:
-            # A third of the kills later than an undisturbed run takes: a rerun has less to store.
-            instant_s = chance.uniform(0.0, took_s * 1.2)
-            process = home.start()
-            try:
-                process.wait(timeout=instant_s)
-            except subprocess.TimeoutExpired:
+            process, began = home.start(), time.monotonic()
+            if home.is_due(process, chance, took_s):
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
                 report.kills += 1
-                report.instants_s.append(round(instant_s, 2))
+                report.instants_s.append(round(time.monotonic() - began, 2))
                 stage = home.check_after_kill()
                 report.stages[stage] = report.stages.get(stage, 0) + 1
                 continue

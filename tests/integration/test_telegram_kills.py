@@ -12,7 +12,7 @@ KILLS = 20
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_an_upload_killed_at_any_instant_over_a_faulty_telegram_is_finished_by_the_next(tmp_path):
     """5 % errors, 5 % truncations, 5 % lost answers: in the end the chats hold what the catalog says."""
     seed = random.SystemRandom().randrange(2**32)

@@ -126,6 +126,11 @@ class _Window:
     """Slot number to when it began."""
     last_begun_s: float = 0.0
 
+    @property
+    def used(self) -> int:
+        """Messages of the last minute, those in flight included."""
+        return len(self.in_flight) + len(self.arrived_at_s)
+
     def forget_old(self, now_s: float) -> None:
         while self.arrived_at_s and not now_s - WINDOW_S < self.arrived_at_s[0]:
             self.arrived_at_s.popleft()
@@ -134,7 +139,7 @@ class _Window:
 
     def free_at_s(self, limit: int, lead_s: float) -> float | None:
         """When one more may begin so that it arrives in a free slot; None: one must arrive first."""
-        spare = limit - len(self.in_flight) - len(self.arrived_at_s)
+        spare = limit - self.used
         if spare > 0:
             return 0.0
         if len(self.arrived_at_s) + spare <= 0:
@@ -352,12 +357,16 @@ class Limits:
         return sorted(recent)[-limit] + 1.0 + MARGIN_S if len(recent) >= limit else 0.0
 
     def _load(self, bot_id: int, chat_id: int) -> tuple[float, ...]:
-        """How used a pair is: chats evenly first, then bots, then the one that rested longest."""
+        """
+        How used a pair is: chats evenly first, then bots in a chat, then the one that rested longest.
+
+        By messages, not by what is in flight now: else a slow bot would get less, and a fast one be refused.
+        """
         pair, bot, chat = self._pair(bot_id, chat_id), self._bot(bot_id), self._chat(chat_id)
         return (
-            len(chat.in_flight) + len(chat.arrived_at_s),
-            len(bot.window.in_flight),
-            len(bot.window.arrived_at_s),
+            chat.used,
+            pair.window.used,
+            bot.window.used,
             pair.window.last_begun_s,
         )
 
