@@ -42,8 +42,8 @@ def make_stream(size_bytes, count, seed):
     return Stream(data=b"".join(parts), cuts=tuple(cuts))
 
 
-async def serve(folder, **settings):
-    from tests.playback.streams import Server
+async def serve(folder, *, clip=False, **settings):
+    from tests.playback.streams import Server, clip_path, make_clip, with_longer_segments
     from tgsyncd.playback.access import capability_for
     from tgsyncd.playback.engine import CacheSettings, Engine
     from tgsyncd.playback.settings import AuthMode, ServerSettings
@@ -61,13 +61,18 @@ async def serve(folder, **settings):
             catalog, store, reactor, cache=CacheSettings(folder=Path(folder, "cache"), ahead_s=0.0)
         ),
     )
-    paths = {}
+    paths, told = {}, {}
     for seed, (name, (size_bytes, count)) in enumerate(VIDEOS.items()):
         await server.add(name, make_stream(size_bytes, count, seed), document_bytes=15_000_000)
         key = capability_for(SECRET, name, server.catalog.video(name).capability_generation)
         paths[name] = [f"/p/{key}/segment/{name}/1/main/segment_{order:04d}.ts" for order in range(count)]
     paths["playlist"] = [f"/p/{key}/playlist/long.m3u8"]
-    print(json.dumps({"port": server.port, "paths": paths}), flush=True)
+    if clip:
+        await server.add("clip", with_longer_segments(make_clip("noise-ts"), 4))
+        key = capability_for(SECRET, "clip", server.catalog.video("clip").capability_generation)
+        paths["clip"] = [f"/p/{key}/playlist/clip.m3u8"]
+        told["clip"] = str(clip_path("noise-ts"))
+    print(json.dumps({"port": server.port, "paths": paths, **told}), flush=True)
     StandardIO(Input())
     await ended
     await server.stop()

@@ -153,6 +153,11 @@ _HEVC = ["-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-par
 # ffmpeg's options, its name for the container, codecs as the catalog has them.
 CLIPS = {
     "h264-ts": ([*_H264, "-c:a", "aac"], "mpegts", "avc1.64001e,mp4a.40.2"),
+    "noise-ts": (
+        [*_H264, "-vf", "noise=alls=60:allf=t", "-b:v", "8M", "-c:a", "aac"],
+        "mpegts",
+        "avc1.64001e,mp4a.40.2",
+    ),
     "h264-fmp4": ([*_H264, "-c:a", "aac"], "fmp4", "avc1.64001e,mp4a.40.2"),
     "hevc-fmp4": ([*_HEVC, "-c:a", "ac3"], "fmp4", "hvc1.1.6.L63.90,ac-3"),
     "picture": ([*_H264, "-an"], "fmp4", "avc1.64001e"),
@@ -179,10 +184,24 @@ def several_languages(*sounds):
     return renditions
 
 
+def clip_path(kind, duration_s=16):
+    return CACHE / f"{kind}-{duration_s}.{CLIPS[kind][1]}"
+
+
+def with_longer_segments(stream, count):
+    """The same stream, with so many of its segments in one."""
+    groups = [stream.cuts[at : at + count] for at in range(0, len(stream.cuts), count)]
+    cuts = [
+        (group[0][0], sum(cut[1] for cut in group), group[0][2], sum(cut[3] for cut in group))
+        for group in groups
+    ]
+    return replace(stream, cuts=tuple(cuts))
+
+
 def make_clip(kind, *, duration_s=16):
     """Make (once) a clip with ffmpeg, cut where its muxer starts anew; return it as a stream."""
     options, container, codecs = CLIPS[kind]
-    path = CACHE / f"{kind}-{duration_s}.{container}"
+    path = clip_path(kind, duration_s)
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         inputs = ["-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={duration_s}"]
@@ -230,7 +249,7 @@ def _ts_starts(data):
     """Where a PAT stands right before a key frame: PAT, PMT, then a packet with random access."""
     starts = []
     for at in range(0, len(data) - 3 * 188, 188):
-        third = data[at + 2 * 188 :]
+        third = data[at + 2 * 188 : at + 3 * 188]
         is_pat = (data[at + 1] & 0x1F, data[at + 2]) == (0, 0)
         if is_pat and third[3] & 0x20 and third[4] and third[5] & 0x40 and third[1] & 0x40:
             starts.append(at)
