@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -73,6 +74,7 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
         from tgsyncd.service.service import Service
 
         service = await Service.open(reactor, set_public_urls(config, urls), notifier=notifier)
+        _spare_the_collector()
         try:
             await service.start(host=listen, port=chosen, sockets=sockets)
             shell.say(f"serving {urls[0]}, {len(config.libraries)} libraries")
@@ -89,6 +91,16 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
         return shell.run(main, shell)
     except Interrupted as end:
         return 0 if end.exit_code == 128 + signal.SIGTERM else end.exit_code
+
+
+def _spare_the_collector() -> None:
+    """
+    Have Python's garbage collector pass over what is loaded by now, and stays.
+
+    It looks at 100,000 objects otherwise, which stops the reactor for 50 to 80 ms each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _end_in(seconds: float) -> None:
