@@ -58,7 +58,12 @@ class Actions:
         # Imported here: only who is scraped needs it.
         from tgsyncd.metrics import render_metrics  # noqa: PLC0415
 
-        return render_metrics(self._app.catalog.stats(), self._service())
+        return render_metrics(
+            self._app.catalog.stats(),
+            self._service(),
+            cache=self._app.engine.report(),
+            connections=self._app.connection_count,
+        )
 
     def _service(self) -> Mapping[str, Any] | None:
         report = self._app.report_service

@@ -195,6 +195,19 @@ class AskedAhead(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeDown(Protocol):
+    """A store that is somewhere else."""
+
+    def outage(self) -> tuple[float, str] | None:
+        """Return since when (seconds since the epoch) it does not answer, and why; None while it does."""
+        ...
+
+    async def probe(self) -> None:
+        """Ask once whether it answers now. Never raises."""
+        ...
+
+
 def build_engine(config: Config, *, reactor: Any, catalog: Catalog, store: Store) -> Engine:
     """Return what plays. A store on a local disk is read directly: a cache would only copy it."""
     cache = None

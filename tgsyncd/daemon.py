@@ -178,9 +178,14 @@ class Application:
         return 0 if self._site is None else sum(each.is_answering for each in self._site.connections)
 
     @property
+    def connection_count(self) -> int:
+        """How many connections are open, also those that ask nothing now."""
+        return 0 if self._site is None else len(self._site.connections)
+
+    @property
     def is_watched(self) -> bool:
         """Whether somebody probably watches: a player keeps its connection between two segments."""
-        return self._site is not None and bool(self._site.connections)
+        return self.connection_count > 0
 
     async def stop_listening(self) -> None:
         """Take no more connections; those that are open go on."""

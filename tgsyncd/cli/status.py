@@ -72,6 +72,9 @@ def render_status(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"videos: {videos}; deletions owed to the store: {status['deletions_owed']}"
     if status["problem"]:
         yield f"NOT WELL: {status['problem']}"
+    if status["store_silent"]:
+        silent = status["store_silent"]
+        yield f"NOT ANSWERED: Telegram, since {render_time(silent['since_s'])}: {silent['reason']}"
     if status["trouble"]:
         trouble = status["trouble"]
         yield f"no video is begun until {render_time(trouble['until_s'])}: {trouble['error']}"

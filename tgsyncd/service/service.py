@@ -26,6 +26,7 @@ from tgsyncd.service.jobs import plan_jobs
 from tgsyncd.service.kernel import KernelHints
 from tgsyncd.service.queue import IngestQueue
 from tgsyncd.service.rarely import Rarely
+from tgsyncd.service.reaching import Reaching
 from tgsyncd.service.removal import Removal
 from tgsyncd.service.restored import settle_restored
 from tgsyncd.service.watcher import Watcher
@@ -76,6 +77,7 @@ class Service:
             app, reactor=reactor, clock=self.clock, is_watched=lambda: app.is_watched
         )
         self.schedule = Schedule(self.clock)
+        self.reaching = Reaching(app.store, reactor=reactor, now_s=self.clock.now_s)
         self.health = Health(
             app.catalog, app.config.data_dir, notifier, reactor=reactor, status_line=self.status_line
         )
@@ -119,6 +121,7 @@ class Service:
         taken = await self.app.listen(host=host, port=port, sockets=sockets)
         self.schedule.start()
         self.health.start()
+        self.reaching.start()
         self._control.listen()
         whose = " (the socket is systemd's)" if sockets else ""
         _log.info("listening on {host}, port {port}{whose}", host=host, port=taken, whose=whose)
@@ -138,6 +141,7 @@ class Service:
             self._beginning.cancel()
         self.kernel.stop()
         self.watcher.stop()
+        self.reaching.stop()
         await self._control.stop()
         await self.app.stop_listening()
         await self.schedule.stop()
@@ -235,6 +239,9 @@ class Service:
         if not parts:
             parts.append("idle" if not len(self.queue) else "waiting")
         parts.append(f"{len(self.queue)} waiting")
+        outage = self.reaching.outage
+        if outage is not None:
+            parts.append(outage.words)
         if self.ingesting.trouble is not None:
             parts.append(f"stopped by: {self.ingesting.trouble.error}")
         return ", ".join(parts)
@@ -242,11 +249,12 @@ class Service:
     def status(self) -> Mapping[str, Any]:
         """Return everything that ``tgsyncd status`` shows, for JSON."""
         now_s = self.clock.now_s()
-        stats = self.app.catalog.stats()
+        stats, outage = self.app.catalog.stats(), self.reaching.outage
         return {
             "now": self.status_line(),
             "uptime_s": round(now_s - self.started_at_s, 1),
             "problem": self.health.problem,
+            "store_silent": None if outage is None else {"since_s": outage.since_s, "reason": outage.reason},
             "videos": dict(stats.videos_by_status),
             "deletions_owed": stats.deletions_owed,
             "queue": [

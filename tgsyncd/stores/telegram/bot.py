@@ -25,6 +25,7 @@ from twisted.internet.defer import CancelledError
 from tgsyncd.bridge import from_asyncio
 from tgsyncd.stores.telegram import api
 from tgsyncd.stores.telegram.pacing import pacing_hook
+from tgsyncd.stores.telegram.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -62,6 +63,7 @@ class BotClient:
         self._settings = settings
         self._timer = timer
         self.calls_under_way = 0
+        self.reach = Reach()
         request = HTTPXRequest(
             # Every call that may be under way at once: waiting for a connection is not an error.
             connection_pool_size=settings.uploads_per_bot + settings.get_files_per_bot + 16,
@@ -241,11 +243,21 @@ class BotClient:
         self.calls_under_way += 1
         try:
             with _translated_errors():
-                return await running
+                result = await running
         except CancelledError:
             if not expired:
                 raise
+            self.reach.note_silence(self._timer.seconds(), f"no answer within {limit_s:g} s")
             raise api.Ambiguous(f"no answer within {limit_s:g} s") from None
+        except api.Unreachable as error:
+            self.reach.note_silence(self._timer.seconds(), str(error))
+            raise
+        except api.BotApiError:
+            self.reach.note_answer(self._timer.seconds())
+            raise
+        else:
+            self.reach.note_answer(self._timer.seconds())
+            return result
         finally:
             self.calls_under_way -= 1
             if timer.active():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from tgsyncd.stores.telegram.links import Links
 from tgsyncd.stores.telegram.marks import Marks
 from tgsyncd.stores.telegram.memory import NoMemory, Remembered
 from tgsyncd.stores.telegram.orphans import Orphans
+from tgsyncd.stores.telegram.reach import choose_outage
 from tgsyncd.stores.telegram.reading import Reader
 from tgsyncd.stores.telegram.reconciling import OpenIntent, Reconciled, Reconciliation
 from tgsyncd.stores.telegram.sending import Priority, Sender
@@ -244,6 +246,23 @@ class TelegramStore:
             # At once: what may arrive late is known to nobody else as soon as the document is recorded.
             await self._save()
             self._sweeps.wake()
+
+    def outage(self) -> tuple[float, str] | None:
+        """Return since when (epoch seconds) Telegram answers no bot, and why; None while it does."""
+        found = choose_outage(self._fleet.bot(bot_id).reach for bot_id in self._fleet.bot_ids)
+        if found is None or found.since_s is None:
+            return None
+        lasted_s = self._context.timer.seconds() - found.since_s
+        return self._context.clock.now_s() - lasted_s, found.reason
+
+    async def probe(self) -> None:
+        """Ask once, by a bot that was not answered, whether Telegram does now. Never raises."""
+        for bot_id in self._fleet.bot_ids:
+            bot = self._fleet.bot(bot_id)
+            if bot.reach.since_s is not None:
+                with contextlib.suppress(api.BotApiError):
+                    await bot.me()
+                return
 
     @property
     def limits(self) -> Limits:
