@@ -147,3 +147,35 @@ def test_lists_only_read_the_catalog(new_daemon):
     assert (empty.returncode, "no videos yet" in empty.stderr) == (0, True)
     assert run(daemon, "db-stats").returncode == 3
     assert not daemon.data.exists()
+
+
+def test_check_and_repair_are_done_by_the_daemon(new_daemon, films):
+    """And alike without one; exit code 10 as long as something is wrong."""
+    daemon = new_daemon(scan={"interval": "1 h"})
+    shutil.copy(films[0], daemon.source / "Film.mkv")
+    daemon.start().ready()
+    daemon.wait_for_strms("Film.strm")
+    wait_for(lambda: daemon.status()["stored_since_start"] == 1, "it is stored")
+    jobs = {job["name"]: job for job in daemon.status()["jobs"]}
+    assert {"scan", "published", "releases", "reconcile", "statistics", "cleanup"} <= set(jobs)
+    assert all(job["next_run_at_s"] for job in jobs.values())
+    assert daemon.run_job("statistics")["last_result"].startswith("1 videos, ")
+
+    strm = daemon.library / "Film.strm"
+    before = strm.read_text()
+    strm.write_text("http://elsewhere/\n")
+    checked = run(daemon, "check")
+    assert (checked.returncode, "strm-altered       film: " in checked.stdout) == (10, True), checked.stderr
+    mended = run(daemon, "repair", "--read", "--json")
+    assert (mended.returncode, json.loads(mended.stdout)["left"]) == (0, 0)
+    assert strm.read_text() == before
+    assert run(daemon, "check", "--video-id", "other").returncode == 3
+    assert daemon.run_job("reconcile")["last_result"].endswith("0 videos mended")
+    daemon.stop()
+
+    alone = run(daemon, "check", "--read")
+    assert alone.returncode == 0, alone.stderr
+    assert alone.stdout.endswith("; no problems\n")
+    strm.unlink()
+    assert run(daemon, "repair").returncode == 0
+    assert strm.exists()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from tgsyncd.model import Video
+    from tgsyncd.model import DocumentRef, Video, VideoId
 
 Result = TypeVar("Result")
 
@@ -37,6 +37,16 @@ _UNPUBLISHED = f"""{rows.VIDEO}
 WHERE v.wanted = 'published' AND v.current_revision IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM published_files AS p WHERE p.video_id = v.video_id)
 ORDER BY v.video_id"""  # noqa: S608 - a constant of rows
+
+_STALEST = f"""
+SELECT {rows.REF_COLUMNS},
+       (SELECT json_group_object(CAST(bot_id AS TEXT), file_id) FROM document_files AS f
+        WHERE f.document_id = d.document_id),
+       d.document_id, coalesce(r.video_id, e.video_id)
+FROM documents AS d LEFT JOIN renditions AS r ON r.rendition_id = d.rendition_id
+                    LEFT JOIN extras AS e ON e.extra_id = d.extra_id
+ORDER BY d.verified_at, d.document_id LIMIT ?"""  # noqa: S608 - constants of rows
+_NAMES = "SELECT file_unique_id FROM documents UNION ALL SELECT file_unique_id FROM owed_deletions"
 
 
 class Survey:
@@ -60,6 +70,16 @@ class Survey:
     async def unpublished_videos(self) -> Sequence[Video]:
         """Return videos that could be played and are wanted, and of which nothing stands in the library."""
         return await self._on_writer(lambda db: [rows.to_video(row) for row in db.execute(_UNPUBLISHED)])
+
+    async def recorded_names(self) -> frozenset[str]:
+        """Return the file_unique_id of every document that is stored, or owed as a deletion."""
+        return await self._on_writer(lambda db: frozenset(row[0] for row in db.execute(_NAMES)))
+
+    async def stalest_documents(self, limit: int) -> Sequence[tuple[VideoId, int, DocumentRef]]:
+        """Return the documents that were not read back for longest, or never: video, document_id, place."""
+        return await self._on_writer(
+            lambda db: [(row[7], row[6], rows.to_ref(row)) for row in db.execute(_STALEST, (limit,))]
+        )
 
     async def ping(self) -> None:
         """Return when the writer thread and the file answer."""

@@ -30,6 +30,8 @@ VERBS = {
     "catalog": "Back the catalog up, list its copies, go back to one.",
     "cleanup": "Free what nobody needs any more.",
     "db-stats": "Show what the catalog holds.",
+    "check": "Compare catalog, libraries and store; change nothing.",
+    "repair": "Mend what a check finds, as far as it can be derived.",
     "demo": "Show everything at work on one video.",
     "config": "Check, show or write a configuration.",
     "doctor": "Check this machine: ffmpeg, disk, rights, port, address, Telegram.",
@@ -49,7 +51,7 @@ EXIT_CODES = {
     7: "The disk is full, or would be.",
     8: "The catalog is damaged or cannot be written.",
     9: "The store failed.",
-    10: "A check found a problem (doctor, telegram setup, demo --once).",
+    10: "A check found a problem (check, repair, doctor, telegram setup, demo --once).",
     130: "Stopped by Ctrl-C (SIGINT).",
     143: "Stopped by SIGTERM.",
 }

@@ -21,6 +21,10 @@ class ScanSection(Section):
         description="Time between two scans of all folders. What inotify misses is found by these.",
         json_schema_extra={"unit": "s"},
     )
+    cron: Cron = Field(
+        default="",
+        description="Scan at these times instead, as in crontab: `0 3 * * *` is each night at three.",
+    )
     inotify: bool = Field(
         default=True,
         description="Learn of new files at once from the kernel. Network file systems tell nothing: there "
@@ -131,4 +135,20 @@ class JobsSection(Section):
     vacuum: Cron = Field(
         default="45 4 * * 0",
         description="Give the catalog's unused space back. Waits while somebody watches.",
+    )
+    reconcile: Cron = Field(
+        default="0 5 * * *",
+        description="Compare libraries and store with the catalog, as `tgsyncd check`, and write again what "
+        "is missing in a library (where `scan.on_strm_removed` is `restore`).",
+    )
+    reconcile_documents: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="So many documents are read back from the store by each such run, those first that were "
+        "not read for longest.",
+    )
+    statistics: Cron = Field(
+        default="55 23 * * *",
+        description="Write what there is to the log and to `statistics.jsonl` in `data_dir`.",
     )

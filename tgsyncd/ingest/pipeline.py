@@ -32,8 +32,9 @@ from tgsyncd.ingest.work import IngestOptions, IngestOutcome, Progress, Tools
 from tgsyncd.model import Stage, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from tgsyncd.formats.jellyfin_names import SourceName
     from tgsyncd.ingest.publish import Publisher
     from tgsyncd.ingest.release import Releaser
     from tgsyncd.model import IngestPlan, SourceIdentity, Video, VideoId
@@ -219,6 +220,25 @@ class Pipeline:
         """Write the video's files into the library, from the catalog and the store."""
         if video.wanted is Wanted.WITHDRAWN:
             return None
+        name, files = await self._files_of(video, revision, source, options)
+        places = choose_places(source, name, options.publish)
+        base = self._publisher.base_of(video.video_id, places, options.publish)
+        paths = await self._publisher.publish(video.video_id, base, files, options.publish)
+        return next((path for path in paths if path.suffix == ".strm"), None)
+
+    async def published_contents(
+        self, video: Video, revision: int, source: Path, options: IngestOptions
+    ) -> Mapping[str, bytes]:
+        """Return what should stand where the video is published now: path to contents."""
+        _, files = await self._files_of(video, revision, source, options)
+        strms = [path for path in self._reader.published_files(video.video_id) if path.endswith(".strm")]
+        return {
+            f"{path.removesuffix('.strm')}{ending}": data for path in strms for ending, data in files.items()
+        }
+
+    async def _files_of(
+        self, video: Video, revision: int, source: Path, options: IngestOptions
+    ) -> tuple[SourceName | None, dict[str, bytes]]:
         stored: dict[str, bytes] = {}
         for extra in self._reader.extras(video.video_id, revision):
             if extra.name != CHAPTERS_NAME:
@@ -228,10 +248,7 @@ class Pipeline:
         name = await self._in_thread(lambda: read_name(source, options.publish))
         files = files_beside(stored, name, options.publish)
         files[".strm"] = f"{options.url_for(video.video_id)}\n".encode()
-        places = choose_places(source, name, options.publish)
-        base = self._publisher.base_of(video.video_id, places, options.publish)
-        paths = await self._publisher.publish(video.video_id, base, files, options.publish)
-        return next((path for path in paths if path.suffix == ".strm"), None)
+        return name, files
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await deferToThreadPool(self.tools.reactor, self.tools.reactor.getThreadPool(), work)

@@ -29,7 +29,7 @@ from tgsyncd.formats.wholeness import find_gaps, find_missing_streams
 from tgsyncd.ingest.cutting import run_in_thread
 from tgsyncd.ingest.scan import VIDEO_SUFFIXES, identify
 from tgsyncd.ingest.verify import read_back
-from tgsyncd.model import Stage, Wanted
+from tgsyncd.model import UNFINISHED, Stage, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +104,11 @@ class Releaser:
             raise _Keep("its library is not configured to release it any more")
         if revision.stage is not Stage.PUBLISHED or video.wanted is not Wanted.PUBLISHED:
             raise TgsyncdError("its video is not published")
-        strms = [path for path in self._reader.published_files(video_id) if path.endswith(".strm")]
+        strms = [
+            path
+            for path, digest in self._reader.published_files(video_id).items()
+            if path.endswith(".strm") and digest != UNFINISHED
+        ]
         if not strms or not os.path.lexists(strms[0]):
             raise TgsyncdError("its .strm does not stand in the library")
         lost = what_would_be_lost(revision.plan) if rule.action == "delete" else []

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from tgsyncd.catalog.backups import backup_name
 from tgsyncd.daemon import UploadOptions
 from tgsyncd.errors import CatalogError
+from tgsyncd.service.statistics import append_line, describe, read_lines, take_stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,15 @@ class Housekeeping:
     """Cleanup, deletions owed, backups, integrity, VACUUM; each returns in words what it did."""
 
     def __init__(
-        self, app: Application, *, reactor: Any, clock: Clock, is_watched: Callable[[], bool]
+        self,
+        app: Application,
+        *,
+        reactor: Any,
+        clock: Clock,
+        is_watched: Callable[[], bool],
+        count_failures: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._count_failures = count_failures
         self._app = app
         self._reactor = reactor
         self._clock = clock
@@ -78,6 +86,21 @@ class Housekeeping:
         await self._app.catalog.backup_to(copy)
         removed = await deferToThread(_keep_newest, folder, self._app.config.jobs.backup_keep)
         return f"{copy.name}, {removed} old copies removed"
+
+    async def statistics(self) -> str:
+        """Write the numbers of the day down, and what became of them since the last."""
+        path = self._app.config.data_dir / "statistics.jsonl"
+        line = take_stock(
+            self._app.catalog.stats(),
+            now_s=self._clock.now_s(),
+            failed=self._count_failures(),
+            cache=self._app.engine.report(),
+        )
+        earlier = await deferToThread(read_lines, path)
+        await deferToThread(append_line, path, earlier, line)
+        words = describe(line, earlier[-1] if earlier else None)
+        _log.info("statistics: {words}", words=words)
+        return words
 
     async def integrity(self) -> str:
         """Check the catalog thoroughly. Raises CatalogError with what is wrong."""

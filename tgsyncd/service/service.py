@@ -18,6 +18,7 @@ from tgsyncd.errors import NotFound, TgsyncdError
 from tgsyncd.schedule import Schedule
 from tgsyncd.service.addresses import rotate
 from tgsyncd.service.control import Control
+from tgsyncd.service.examining import Examining
 from tgsyncd.service.handing import Handing
 from tgsyncd.service.health import Health
 from tgsyncd.service.housekeeping import Housekeeping
@@ -74,8 +75,10 @@ class Service:
         self.kernel = KernelHints(self.watcher, reactor=reactor, on_gone=self._note_gone)
         self.watcher.after_scan = lambda: self.kernel.watch_the_rest(self.app.config.libraries)
         self.housekeeping = Housekeeping(
-            app, reactor=reactor, clock=self.clock, is_watched=lambda: app.is_watched
-        )
+            app, reactor=reactor, clock=self.clock, is_watched=lambda: app.is_watched,
+            count_failures=lambda: len(self.ingesting.failures),
+        )  # fmt: skip
+        self.examining = Examining(app, reactor=reactor)
         self.schedule = Schedule(self.clock)
         self.reaching = Reaching(app.store, reactor=reactor, now_s=self.clock.now_s)
         self.health = Health(
@@ -84,7 +87,10 @@ class Service:
         self.handing = Handing(app, self.queue, self.ingesting, reactor=reactor)
         self._control = Control(
             app.config.data_dir / "control.sock", reactor=reactor, status=self.status, run_job=self.run_job,
-            rotate=self.rotate, long={"upload": self.handing.upload, "scan": self._scan_now},
+            rotate=self.rotate, long={
+                "upload": self.handing.upload, "scan": self._scan_now,
+                "check": self.examining.check, "repair": self.examining.repair,
+            },
         )  # fmt: skip
         app.report_service = self.status
         self._gone_timer: IDelayedCall | None = None
@@ -202,6 +208,7 @@ class Service:
         plan_jobs(
             self.schedule, self.app.config,
             watcher=self.watcher, removal=self.removal, housekeeping=self.housekeeping,
+            examining=self.examining,
         )  # fmt: skip
 
     def _note_gone(self) -> None:

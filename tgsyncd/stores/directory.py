@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import tempfile
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
@@ -22,9 +26,8 @@ from tgsyncd.errors import DocumentCorrupt, DocumentMissing, SpaceError, StoreEr
 from tgsyncd.model import DocumentRef
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from io import BufferedWriter
-    from pathlib import Path
 
     from twisted.internet.interfaces import IReactorThreads
 
@@ -37,6 +40,10 @@ READ_BYTES = 256 * 1024
 """What ``ports.Store.open`` allows a chunk to be, and what one thread hop (some 60 µs) is worth."""
 
 HASH_BYTES = 1 << 20
+
+SETTLED_S = 3600.0
+
+_KEY = re.compile(r"[^/]+/\d+/[^/]+/\d{6}-[0-9a-f]{16}\.bin")
 
 COPY_BYTES = 256 << 10
 """Copied in one thread hop; small enough for a limit of some 100 kB a second to be smooth."""
@@ -157,6 +164,10 @@ class DirectoryStore:
                 await self._intents.forget_intent(intent.intent_id)
         return removed
 
+    async def names(self) -> Mapping[str, int]:
+        """Return the keys and sizes of the documents that have lain here for an hour."""
+        return await self._in_thread(lambda: dict(_walk(self._root)))
+
     async def close(self) -> None:
         """Nothing is held open."""
 
@@ -223,6 +234,27 @@ class DirectoryStore:
             except OSError:
                 break  # not empty
         return True
+
+
+def _walk(root: Path) -> Iterator[tuple[str, int]]:
+    """
+    Yield keys and sizes.
+
+    What was made within the last hour, by the folder's file system's own clock, may be a put under way.
+    """
+    if not root.is_dir():
+        return
+    with tempfile.TemporaryFile(dir=root) as now:
+        before_s = os.fstat(now.fileno()).st_mtime - SETTLED_S
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            key = str(path.relative_to(root))
+            if _KEY.fullmatch(key):
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    if status.st_ctime < before_s:
+                        yield key, status.st_size
 
 
 def _link(source: Path, temporary: Path) -> bool:
