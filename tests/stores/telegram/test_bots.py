@@ -18,6 +18,7 @@ from tgsyncd.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from tgsyncd.stores.telegram.limits import LimitRules
 from tgsyncd.stores.telegram.settings import BotSettings, Token
 
 SIZE = 2_000_000
@@ -121,13 +122,15 @@ async def test_twenty_a_minute_are_used(tmp_path, count_per, bots):
 @pytest_twisted.ensureDeferred
 async def test_bots_and_chats_share_the_documents_evenly(tmp_path, bots, chats):
     """Each bot has as many in each chat as any other, though a third of the uploads takes much longer."""
-    async with a_world(tmp_path, bots=bots, chats=chats) as world:
+    limits = LimitRules(chat_interval_s=0.0, messages_per_minute=1000)
+    async with a_world(tmp_path, bots=bots, chats=chats, limits=limits) as world:
         store = world.store()
+        world.emulator.knobs.change(latency_s=0.2)
         world.emulator.faults.add(
             "late_answer", method="sendDocument", seconds=7.0, probability=0.3, times=None
         )
         places = DeferredSemaphore(6)
-        made = [make_document(tmp_path, 1000 + n, number=n, seed=n) for n in range(24)]
+        made = [make_document(tmp_path, 1000 + n, number=n, seed=n) for n in range(36)]
 
         async def put_and_verify(path, label, data):
             async with places:
