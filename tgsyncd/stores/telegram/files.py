@@ -89,9 +89,7 @@ class LocalFiles:
                 position = start
                 while position < stop:
                     wanted = min(CHUNK_MAX_BYTES, stop - position)
-                    chunk = await _in_thread(partial(os.pread, fd, wanted, position))
-                    if not chunk:
-                        raise Interrupted("the file became shorter")
+                    chunk = await _in_thread(partial(_read, fd, wanted, position))
                     position += len(chunk)
                     yield chunk
             finally:
@@ -137,10 +135,24 @@ def _open(path: str, size_bytes: int) -> int:
     except FileNotFoundError:
         raise LinkExpired("the local server has removed the file") from None
     except OSError as error:
-        # Without the path: in a local server's folders it holds the token.
-        raise Interrupted(f"a file of the local Bot API server cannot be read: {error.strerror}") from None
+        raise _unreadable(error) from None
     found_bytes = os.fstat(fd).st_size
     if found_bytes != size_bytes:
         os.close(fd)
         raise WrongLength(found_bytes, size_bytes)
     return fd
+
+
+def _read(fd: int, size_bytes: int, position: int) -> bytes:
+    try:
+        chunk = os.pread(fd, size_bytes, position)
+    except OSError as error:
+        raise _unreadable(error) from None
+    if not chunk:
+        raise Interrupted("the file became shorter")
+    return chunk
+
+
+def _unreadable(error: OSError) -> Interrupted:
+    # Without the path: in a local server's folders it holds the token.
+    return Interrupted(f"a file of the local Bot API server cannot be read: {error.strerror}")
