@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.web.http import INonQueuedRequestFactory, Request
+from twisted.web.http import INonQueuedRequestFactory
 from zope.interface import provider
 
 from tests.emulator import control
 from tests.emulator.calls import Call, Record
 from tests.emulator.downloads import FileSender
 from tests.emulator.methods import METHODS, run_method
+from tests.emulator.reply import Reply
 from tests.emulator.wire import (
-    REASONS,
     Address,
     ApiError,
     Arguments,
@@ -26,7 +26,6 @@ from tests.emulator.wire import (
     parse_query,
     parse_range,
     parse_token,
-    render_error,
     render_result,
 )
 
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
     from tests.emulator.channel import Channel
     from tests.emulator.faults import Fault
     from tests.emulator.values import Bot
-
-# What nginx shows when the server behind it does not answer.
-_HTML = (
-    "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
-    "<hr><center>nginx/1.18.0</center>\r\n</body>\r\n</html>\r\n"
-)
 
 
 class _Cut(Exception):
@@ -51,7 +44,7 @@ class _Answered(Exception):
 
 
 @provider(INonQueuedRequestFactory)
-class Exchange(Request):
+class Exchange(Reply):
     """A request and its answer. Bodies are parsed while they come in, files go to disk."""
 
     log = Logger()
@@ -63,7 +56,6 @@ class Exchange(Request):
         self._holding = False
         self._address: Address | None = None
         self._bot: Bot | None = None
-        self._record: Record | None = None
         self._refusal: ApiError | BodyError | None = None
         self._reader: BodyReader | None = None
         self._received = 0
@@ -351,50 +343,6 @@ class Exchange(Request):
         if fault.kind == "reset_download":
             return {"stop_at": place, "on_stop": self.transport.abortConnection}
         return {"stall_at": place, "stall_s": fault.seconds or None}
-
-    # -- writing -------------------------------------------------------------------------------------
-
-    def _send_head(self, code: int, headers: list[tuple[str, str]]) -> None:
-        if self._record is not None:
-            self._record.status = code
-        self.setResponseCode(code, REASONS.get(code, "Unknown").encode())
-        closing = self.responseHeaders.getRawHeaders(b"Connection")
-        self.responseHeaders.removeHeader(b"Connection")
-        self.responseHeaders.setRawHeaders(b"Connection", closing or [b"keep-alive"])
-        for name, value in headers:
-            self.responseHeaders.setRawHeaders(name.encode(), [value.encode()])
-
-    def _send(
-        self, code: int, body: bytes, *, kind: str = "application/json", retry: int | None = None
-    ) -> None:
-        headers = [("Content-Type", kind)]
-        if retry is not None:
-            headers.append(("Retry-After", str(retry)))
-        headers.append(("Content-Length", str(len(body))))
-        self._send_head(code, headers)
-        if not self._disconnected:
-            self.write(body)
-        self._finish()
-
-    def _send_error(self, error: ApiError) -> None:
-        if self._record is not None:
-            self._record.description = error.description
-        self._send(error.code, render_error(error), retry=error.retry_after_s)
-
-    def _send_html(self, code: int) -> None:
-        body = _HTML.format(f"{code} {REASONS.get(code, 'Error')}").encode()
-        self._send(code, body, kind="text/html")
-
-    def _send_bare(self, code: int) -> None:
-        """Answer what could not even be read: a status line, no body, and the connection ends."""
-        self._send_head(code, [("Content-Length", "0")])
-        self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        self.channel.persistent = False
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self._disconnected and not self.finished:
-            self.finish()
 
     # -- the end -------------------------------------------------------------------------------------
 
