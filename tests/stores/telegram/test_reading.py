@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -294,3 +294,24 @@ async def test_it_is_known_whether_ranges_are_honoured(tmp_path, honoured):
         assert not store.honours_ranges()
         assert await read(store, ref, 5, 500) == data[5:500]
         assert store.honours_ranges() is honoured
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_leaves_before_the_answer_leaves_nothing_behind(tmp_path):
+    """His request was sent: it ends with him, and is not taken for trouble and made again."""
+    async with a_world(tmp_path, bots=1) as world:
+        store = world.store()
+        path, label, data = make_document(tmp_path)
+        ref = await store.put(path, label)
+        assert await read(store, ref) == data
+        stall = world.emulator.faults.add("stall", method="download")
+        chunks = store.open(ref, 0, ref.size_bytes)
+        leaving = Deferred.fromCoroutine(anext(chunks))
+        await until(world, lambda: stall.struck)
+        leaving.cancel()
+        with pytest.raises(CancelledError):
+            await leaving
+        await chunks.aclose()
+        await real_time(world, 0.2)
+        assert len(downloads(world)) == 2
+        assert store._links.in_use.total() == 0

@@ -169,6 +169,8 @@ class Downloader:
         except Exception as error:  # noqa: BLE001 - whatever it is, there was no answer
             if timed_out:
                 raise Interrupted(f"no answer for {self._idle_timeout_s:g} s") from None
+            if _was_cancelled(error):
+                raise CancelledError from None
             # Only the class: a foreign message could name the URL.
             raise Interrupted(f"no answer: {_name_of(error)}") from None
         finally:
@@ -213,6 +215,11 @@ def _check_content_range(response: Any, start: int, stop: int, size_bytes: int) 
 def _retry_after_s(response: Any) -> float | None:
     values = response.headers.getRawHeaders(b"retry-after", [])
     return float(values[0]) if values and values[0].isdigit() else None
+
+
+def _was_cancelled(error: Exception) -> bool:
+    """Tell whether our reader left: Twisted's client wraps that when the request was sent already."""
+    return any(isinstance(reason.value, CancelledError) for reason in getattr(error, "reasons", ()))
 
 
 def _name_of(error: BaseException | None) -> str:
