@@ -327,6 +327,62 @@ def test_a_segment_larger_than_the_memory_is_served(tmp_path):
     assert cached.report["memory"]["segments"] == 0
 
 
+@pytest.fixture
+def full(tmp_path):
+    """A memory without room for any segment."""
+    return Cached(tmp_path, memory_bytes=500_000, **PLAIN)
+
+
+def test_one_fetch_for_everybody_without_memory(full):
+    """Fifty readers of a segment that finds no room are one read of the store."""
+    film = full.add_film([2 * BIG] * 4)
+    full.store.hold()
+    readings = [full.read_segment(film, 2) for _ in range(50)]
+    full.store.release()
+    assert {result(reading) for reading in readings} == {film.bytes_of(2)}
+    assert full.opened() == [film.range_of(2)]
+    assert full.store.open_now == 0
+    assert len(full.engine._cache._relays) == 0
+
+
+def test_who_is_too_slow_is_left_behind(full):
+    """After a second; the others wait no longer for him, and he gets everything all the same."""
+    film = full.add_film([2 * BIG] * 4)
+    slow = SlowReader(full.engine.open(film.rendition, *film.range_of(2)))
+    result(slow.take())
+    quick = full.read_segment(film, 2)
+    assert not quick.called
+    for _ in range(40):
+        full.clock.advance(1.0)
+    assert result(quick) == film.bytes_of(2)
+    while len(slow.data) < 2 * BIG:
+        assert result(slow.take()) > 0
+    assert slow.data == film.bytes_of(2)
+    slow.leave()
+    assert len(full.store.opened) == 2
+    assert full.store.bytes_read < 2 * 2 * BIG
+    assert full.store.open_now == 0
+
+
+def test_a_shared_read_that_is_wrong_is_told_to_all(full):
+    """One that left before disturbs nobody; and the next one begins anew."""
+    film = full.add_film([2 * BIG] * 4)
+    full.store.hold()
+    readings = [full.read_segment(film, 2) for _ in range(3)]
+    readings[0].cancel()
+    assert result(readings[0]) is not None
+    assert full.store.open_now == 1
+    full.store.release()
+    assert result(readings[1]) == result(readings[2]) == film.bytes_of(2)
+    full.store.hold()
+    full.engine._upstream._store = Flipping(full.store, film.segments[3].offset + 5)
+    readings = [full.read_segment(film, 3) for _ in range(3)]
+    full.store.release()
+    assert all(result(reading).check(DocumentCorrupt) for reading in readings)
+    assert result(full.read_segment(film, 3)) == film.bytes_of(3)
+    assert len(full.engine._cache._relays) == 0
+
+
 def test_a_slow_reader_holds_a_chunk_and_not_the_segment(tmp_path):
     """Its segment is evicted from under it, and it goes on from disk."""
     cached = Cached(tmp_path, memory_bytes=3_000_000, heads_bytes=0, ahead_s=0.0)

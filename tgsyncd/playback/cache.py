@@ -27,6 +27,7 @@ from tgsyncd.playback.holdings import report_holdings, report_stream_holdings
 from tgsyncd.playback.memory import Memory
 from tgsyncd.playback.pieces import Layouts
 from tgsyncd.playback.policy import PROBE_S, Kept, is_beyond_head, order_evictions
+from tgsyncd.playback.relay import Relays
 from tgsyncd.playback.sessions import Sessions
 from tgsyncd.playback.shelf import Shelf
 
@@ -108,6 +109,7 @@ class SegmentCache:
             settings.folder / "first", limit_bytes=settings.heads_bytes, clock=clock, in_thread=in_thread
         )
         upstream.first_documents = self._first_documents
+        self._relays = Relays(reactor)
         self._fetches = Fetches(
             upstream=upstream,
             memory=self._memory,
@@ -286,8 +288,11 @@ class SegmentCache:
         flight = flight or self._begin(layout, piece, origin=position)
         if flight is not None:
             return flight.follow(start, position, stop)
-        counters.passed_by += 1
-        return self._pass_by(layout, piece, position, stop)
+        chunks, is_joined = self._relays.follow(
+            piece.key, position, stop, lambda: self._pass_by(layout, piece, position, stop)
+        )
+        counters.passed_by += not is_joined
+        return chunks
 
     async def _open_local(
         self, piece: Piece, position: int, stop: int, *, spans: bool

@@ -22,7 +22,7 @@ class Counters:
     misses: int = 0
     """Requests that made it be fetched."""
     passed_by: int = 0
-    """Of them, those served past the memory, which had no room."""
+    """Reads of the store past the memory, which had no room; others may have followed them."""
     fetches: int = 0
     fetches_ahead: int = 0
     """Of them, those begun before anybody asked."""
