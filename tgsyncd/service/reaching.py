@@ -57,7 +57,7 @@ class Reaching:
         found = None if self._store is None else self._store.outage()
         if found is None or self._now_s() - found[0] < SHOWN_AFTER_S:
             return None
-        return Outage(since_s=found[0], reason=found[1])
+        return Outage(since_s=round(found[0]), reason=found[1])
 
     def start(self) -> None:
         """Look regularly from now on."""
