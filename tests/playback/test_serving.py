@@ -352,6 +352,21 @@ async def test_a_playlist_uses_the_public_url_it_came_by(tmp_path):
 
 
 @inline
+async def test_a_signed_server_without_an_admin_token_says_how_to_get_one(tmp_path):
+    """No token opens what nobody may see; a 401 would ask for one that does not exist."""
+    settings = ServerSettings(error_delay_s=0.0, auth=AuthMode.SIGNED, capability_secret=b"s" * 32)
+    server = await Server.start(tmp_path, settings)
+    try:
+        for path in ("/videos", "/videos/movie", "/debug", "/debug/movie", "/metrics"):
+            for headers in ({}, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
+                response = await fetch(server, path, **headers)
+                assert response.code == 403
+                assert "tgsyncd auth token" in json.loads(response.body)["error"]
+    finally:
+        await server.stop()
+
+
+@inline
 async def test_signed_playback_needs_the_capability(tmp_path):
     """It opens its own video, its URLs inherit it, and the bare routes are shut."""
     secret = b"s" * 32

@@ -288,8 +288,14 @@ class Api:
     # --- who may -------------------------------------------------------------------------------------
 
     def _check_may_look(self, request: Request) -> None:
-        if self._settings.auth is AuthMode.SIGNED:
-            self._check_token(request)
+        if self._settings.auth is not AuthMode.SIGNED:
+            return
+        if self._settings.admin_token is None:
+            raise Refused(
+                "this needs an admin token, and this server has none",
+                hint="'tgsyncd auth token' makes one; 'tgsyncd status' needs none",
+            )
+        self._check_token(request)
 
     def _check_may_change(self, request: Request) -> None:
         """Refuse without the token, always: that a request comes from loopback proves nothing (proxies)."""
