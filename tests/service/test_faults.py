@@ -12,8 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 
+from tests.contracts.store import make_document
 from tests.service.running import Daemon, wait_for
+from tests.service.test_month import lines_of_the_log
+from tests.stores.telegram.support import a_world, real_time, until
+from tgsyncd.config.schema import Config
+from tgsyncd.ingest.watching import FoundFile
+from tgsyncd.ingest.work import IngestOptions, IngestOutcome
+from tgsyncd.model import VideoId
+from tgsyncd.service.ingesting import Ingesting
+from tgsyncd.service.queue import Entry, IngestQueue
 
 DAY_S = 86_400
 PROGRAM = ("-m", "tests.service.hurried")
@@ -233,3 +243,63 @@ def test_a_clock_that_is_a_day_off(daemon, films):
     begun_s = time.monotonic()
     assert daemon.stop() == 0
     assert time.monotonic() - begun_s < 30
+
+
+class StoringOnly:
+    """An application that stores one document of each file in a real Telegram store, and no more."""
+
+    def __init__(self, store, folder: Path) -> None:
+        self.config = Config()
+        self.pipeline = self
+        self.tried = 0
+        self._store = store
+        self._folder = folder
+
+    def ingest_options(self, path, _options) -> IngestOptions:
+        return IngestOptions(library="", publish=None, url_for=str, force=False, video_id=None)
+
+    async def ingest(self, path: Path, options: IngestOptions, show) -> IngestOutcome:
+        self.tried += 1
+        spooled, label, _ = make_document(self._folder, 50_000, number=int(path.stem))
+        await self._store.put(spooled, label)
+        return IngestOutcome(path=path, video_id=VideoId(path.stem), action="stored", strm=None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_telegram_is_down_for_a_day(tmp_path):
+    """Said when it begins, at its 2nd, 4th, 8th … attempt, and when it ends; no attempt is counted."""
+    async with a_world(tmp_path, bots=1, upload_attempts=2) as world:
+        store, clock = world.store(), world.clock
+        app = StoringOnly(store, tmp_path)
+        queue = IngestQueue(clock, now_s=clock.now_s)
+        ingesting = Ingesting(app, queue, clock=clock)
+        await world.emulator.go_down()
+        for number in range(5):
+            file = FoundFile(path=f"/films/{number}.mkv", size_bytes=1, mtime_ns=number, ctime_ns=0, device=1)
+            queue.add(Entry(file=file))
+        with lines_of_the_log() as log:
+            begun_s = clock.now_s()
+            ingesting.start()
+            while clock.now_s() < begun_s + DAY_S:
+                await real_time(world, 0.02)
+            timers, tried = len(clock.getDelayedCalls()), app.tried
+            assert ingesting.trouble.since_s - begun_s < 3600
+            assert {failure.attempts for failure in ingesting.failures.values()} == {0}
+            assert len(queue) + len(queue._taken) == 5
+
+            await world.emulator.come_back()
+            await until(world, lambda: ingesting.stored_count == 5)
+            stored_s = clock.now_s()
+            await ingesting.stop()
+
+    assert 5 < tried < 300
+    assert timers < 20
+    assert stored_s - begun_s - DAY_S < 1800
+    warnings = [line for line in log if line.startswith("warn")]
+    assert 4 <= len(warnings) <= 12
+    expected = "warn: no video is begun for .* s: Telegram takes no document for now"
+    assert all(re.match(expected, line) for line in warnings)
+    assert "no connection to the Bot API server" in warnings[0]
+    assert log[len(warnings)].startswith("info: storing goes on; it was stopped by: Telegram")
+    assert len(log) == len(warnings) + 1 + 5
+    assert not any(world.bots[0].token in line for line in log)

@@ -90,17 +90,28 @@ def journey(start: dt.datetime):
         yield Journey(start, traveller)
 
 
-@pytest.fixture
-def log():
+@contextmanager
+def lines_of_the_log():
+    """Collect what the owner reads: level and text of each event of ours, from INFO up."""
     lines = []
 
     def observe(event):
-        if "tgsyncd" in str(event.get("log_namespace")):
-            lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+        is_ours = str(event.get("log_namespace")).startswith("tgsyncd")
+        if is_ours and event["log_level"].name != "debug":
+            trace = event["log_failure"].getTraceback() if "log_failure" in event else ""
+            lines.append(f"{event['log_level'].name}: {formatEvent(event)}{trace}")
 
     globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
+    try:
+        yield lines
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def log():
+    with lines_of_the_log() as lines:
+        yield lines
 
 
 @pytest_twisted.ensureDeferred

@@ -28,7 +28,7 @@ from tgsyncd.stores.telegram.pacing import pacing_hook
 from tgsyncd.stores.telegram.reach import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from twisted.internet.interfaces import IReactorTime
@@ -273,7 +273,12 @@ def _translated_errors() -> Iterator[None]:
         raise translate(error) from None
 
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_SENT: Mapping[type[BaseException], str] = {
+    httpx.ConnectTimeout: "no connection to the Bot API server within the time limit",
+    httpx.ConnectError: "no connection to the Bot API server",
+    httpx.PoolTimeout: "too many calls to the Bot API server at once",
+    httpx.UnsupportedProtocol: "telegram.base_url is no http:// or https:// address",
+}
 
 _REFUSALS: tuple[tuple[re.Pattern[str], type[api.BotApiError]], ...] = (
     (re.compile(r"temporarily unavailable|wrong file[_ ]id|invalid file_id|wrong remote file|"
@@ -320,8 +325,9 @@ def _network_error(error: ptb.TelegramError, text: str) -> api.BotApiError:
         return api.FloodWait(UNSPECIFIED_WAIT_S)
     if re.search(r"request entity too large|\(413\)", text, re.IGNORECASE):
         return api.RequestRefused("the file is too large for this Bot API server (413)")
-    if isinstance(error.__cause__, _NOT_SENT):
-        return api.Unreachable(type(error.__cause__).__name__)
+    for kind, words in _NOT_SENT.items():
+        if isinstance(error.__cause__, kind):
+            return api.Unreachable(words)
     return api.Ambiguous(text)
 
 

@@ -285,7 +285,7 @@ class Uploads:
         upload.failures += 1
         self._log.debug("An upload failed and is tried again: {error}", error=error)
         if upload.failures >= self._settings.upload_attempts:
-            raise StoreUnavailable(f"Telegram did not take the document: {error}")
+            raise StoreUnavailable(f"Telegram takes no document for now: {error}")
         await sleep(self._reactor, upload_pause_s(upload.failures, self._random))
         return await self._look_for(upload) if upload.doubtful else None
 
