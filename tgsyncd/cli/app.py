@@ -32,6 +32,7 @@ VERBS = {
     "db-stats": "Show what the catalog holds.",
     "check": "Compare catalog, libraries and store; change nothing.",
     "repair": "Mend what a check finds, as far as it can be derived.",
+    "restore": "Get a video back from the store, as an ordinary file.",
     "demo": "Show everything at work on one video.",
     "config": "Check, show or write a configuration.",
     "doctor": "Check this machine: ffmpeg, disk, rights, port, address, Telegram.",
