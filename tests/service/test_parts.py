@@ -18,21 +18,25 @@ from twisted.internet.task import Clock, deferLater
 from tests.service.running import NotifySocket
 from tgsyncd.cli.logs import render_journal, render_json, render_text
 from tgsyncd.errors import (
+    CatalogError,
+    CatalogUnusable,
     ConfigError,
     FfmpegError,
     FfmpegMissing,
     NotAVideo,
+    PublishUnwritable,
     SourceChanged,
     SpaceError,
     StoreUnavailable,
     TgsyncdError,
 )
-from tgsyncd.ingest.retry import LONGEST_S, choose_retry_s, stops_all
+from tgsyncd.ingest.retry import LONGEST_S, choose_retry_s, is_attempt, stops_all
 from tgsyncd.ingest.watching import FoundFile
 from tgsyncd.notify import Notifier
 from tgsyncd.schedule import Schedule
 from tgsyncd.service.ingesting import is_quiet
-from tgsyncd.service.queue import Entry, IngestQueue
+from tgsyncd.service.queue import MOST_STALE, Entry, IngestQueue
+from tgsyncd.service.rarely import Rarely
 
 
 def entry(name: str, *, size=1, at=0, **more) -> Entry:
@@ -105,6 +109,25 @@ class TestQueue:
         self.clock.pump([20.0] * 6)
         assert later == ["a"]
 
+    def test_another_order_and_what_was_discarded(self):
+        """The head of the queue is what waits now, by the order that counts now."""
+        for number in range(20):
+            self.queue.add(entry(f"{number:02}", at=number))
+        for number in (19, 18):
+            self.queue.discard(f"{number:02}")
+        assert [each.file.path for each in self.queue.entries(2)] == ["17", "16"]
+        self.queue.order = "oldest"
+        assert self.take() == ["00"]
+
+    def test_files_that_are_found_again_by_each_scan_take_no_memory(self):
+        """A hundred scans of a folder of which nothing may be begun."""
+        self.take(lambda now_s: 1e9)
+        for scan in range(100):
+            for number in range(50):
+                self.queue.add(entry(str(number), at=number + scan % 3))
+        assert len(self.queue) == 50
+        assert len(self.queue._due) + len(self.queue._later) <= 2 * 50 + MOST_STALE + 1
+
     def test_cancelling_leaves_no_timer(self):
         """When the daemon stops."""
         self.queue.add(entry("a", not_before_s=50.0))
@@ -134,6 +157,35 @@ def test_what_stops_all_videos():
         True
     ] * 3
     assert [stops_all(error) for error in (NotAVideo(""), FfmpegError(""), ValueError())] == [False] * 3
+    assert stops_all(CatalogUnusable(""))
+    assert not stops_all(CatalogError("of one video"))
+
+
+def test_what_counts_as_an_attempt():
+    """A video whose store was down for a week has not failed yet."""
+    outages = (
+        StoreUnavailable(""),
+        SpaceError(""),
+        FfmpegMissing(""),
+        CatalogUnusable(""),
+        PublishUnwritable(""),
+    )
+    assert [is_attempt(error) for error in outages] == [False] * 5
+    assert [is_attempt(error) for error in (NotAVideo(""), FfmpegError(""), ValueError())] == [True] * 3
+    assert choose_retry_s(PublishUnwritable("read-only"), 50) == 600
+
+
+def test_what_lasts_is_said_rarely():
+    """At its 1st, 2nd, 4th, 8th time, and from the beginning when it has ended."""
+    rarely = Rarely()
+    assert [number for number in range(1, 1001) if rarely.is_due("down")] == [2**power for power in range(10)]
+    assert rarely.is_due("another")
+    assert rarely.end("down")
+    assert not rarely.end("down")
+    assert rarely.is_due("down")
+    for number in range(5000):
+        rarely.is_due(str(number))
+    assert len(rarely._counts) == 1000
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,18 @@ async def test_a_video_that_never_got_a_revision_is_forgotten(tmp_path, films):
         await app.catalog.create_video("gone", original_filename="x", library="", source_path="/gone.mkv")
         await house.fill(app)
         assert [video.video_id for video in app.catalog.videos()] == ["film"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_being_ingested_is_not_finished_by_others(tmp_path, films):
+    """It may be about to be published at another place."""
+    house = House(tmp_path, films)
+    async with running(house.config, listen=False) as app:
+        removal = await house.fill(app)
+        await app.catalog.record_published_file("film", house.strm, UNFINISHED)
+        app.pipeline._running.add("film")
+        await removal.check_published()
+        assert not house.is_published(app)
+        app.pipeline._running.clear()
+        await removal.check_published()
+        assert house.is_published(app)

@@ -14,7 +14,7 @@ from tgsyncd.model import KnownSource, PublishedStrm, Stage, Wanted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tgsyncd.model import DocumentRef, Video, VideoId
 
@@ -29,6 +29,7 @@ SELECT v.video_id, v.library, r.source_path, r.source_size, r.source_mtime_ns, r
 FROM videos AS v JOIN revisions AS r
   ON r.video_id = v.video_id
  AND r.number = (SELECT max(number) FROM revisions WHERE video_id = v.video_id)"""
+_PATH = 2  # which column of them
 _STRMS = """
 SELECT v.video_id, v.library, p.path, p.sha256, v.capability_generation
 FROM published_files AS p JOIN videos AS v USING (video_id)
@@ -49,6 +50,30 @@ ORDER BY d.verified_at, d.document_id LIMIT ?"""  # noqa: S608 - constants of ro
 _NAMES = "SELECT file_unique_id FROM documents UNION ALL SELECT file_unique_id FROM owed_deletions"
 
 
+class KnownSources:
+    """
+    The source file of each video's newest revision, to be gone through or asked for by path.
+
+    The rows are kept as SQLite gives them and made a KnownSource when somebody looks: a hundred thousand
+    objects make Python's garbage collector hold the whole process for 100 ms, tuples of atoms it passes over.
+    """
+
+    def __init__(self, found: Sequence[rows.Row]) -> None:
+        self._rows = found
+        self._by_path = {row[_PATH]: row for row in found}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[KnownSource]:
+        return map(_to_source, self._rows)
+
+    def get(self, path: str, /) -> KnownSource | None:
+        """Return the one whose source stands, or stood, at this path."""
+        row = self._by_path.get(path)
+        return None if row is None else _to_source(row)
+
+
 class Survey:
     """What ``tgsyncd run`` compares the disk with."""
 
@@ -59,9 +84,9 @@ class Survey:
         """Run a long read where it holds up nobody: on the writer thread, unless there is none."""
         return await self._on_writer(job)
 
-    async def known_sources(self) -> Sequence[KnownSource]:
+    async def known_sources(self) -> KnownSources:
         """Return the source file of each video's newest revision."""
-        return await self._survey(lambda db: [_to_source(row) for row in db.execute(_SOURCES)])
+        return await self._survey(lambda db: KnownSources(db.execute(_SOURCES).fetchall()))
 
     async def published_strms(self) -> Sequence[PublishedStrm]:
         """Return every ``.strm`` that we wrote, by path."""

@@ -69,7 +69,7 @@ async def _foresee(catalog: Catalog | None, config: Config, reactor: Any) -> Map
     from tgsyncd.ingest.outlook import foresee
     from tgsyncd.service.watcher import walk_rules
 
-    known = [] if catalog is None else await catalog.known_sources()
+    known = [] if catalog is None else list(await catalog.known_sources())
     scan = config.scan
     foreseen = {}
     for library in config.libraries:

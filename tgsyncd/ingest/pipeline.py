@@ -214,6 +214,25 @@ class Pipeline:
         assert video is not None
         return await self.publish_files(video, number, source, options)
 
+    async def publish_again(
+        self, video_id: VideoId, options_for: Callable[[Path], IngestOptions]
+    ) -> Path | None:
+        """
+        Publish a video anew from the store; return its ``.strm``.
+
+        None when there is nothing to be published: it plays nothing, is withdrawn, or is being ingested at
+        this moment, which ends with publishing it (perhaps at another place). Raises what ``ingest`` does.
+        """
+        await self._admission.acquire()
+        try:
+            video = self._reader.video(video_id)
+            if video is None or video.current_revision is None or video_id in self._running:
+                return None
+            source = Path(video.source_path)
+            return await self.publish_files(video, video.current_revision, source, options_for(source))
+        finally:
+            self._admission.release()
+
     async def publish_files(
         self, video: Video, revision: int, source: Path, options: IngestOptions
     ) -> Path | None:

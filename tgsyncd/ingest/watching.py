@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tgsyncd.model import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from tgsyncd.model import KnownSource
 
-__all__ = ["FoundFile", "Resting", "Verdict", "Walk", "choose_files", "find_vanished", "judge_vanished"]
+__all__ = [
+    "FoundFile",
+    "Known",
+    "Resting",
+    "Verdict",
+    "Walk",
+    "choose_files",
+    "find_vanished",
+    "judge_vanished",
+    "shall_look",
+]
 
 MASS_FILES = 10
 MASS_SHARE = 0.1
@@ -47,8 +58,16 @@ class Walk:
     is_empty: bool
     """Nothing at all is in it, not even a file that we would pass over."""
     files: Sequence[FoundFile]
+    """Those that the rules take; of ``seen`` only those to be looked at."""
+    seen: AbstractSet[str] | None = None
+    """The paths of all that the rules take, where ``files`` are only some of them."""
     unreadable: tuple[str, ...] = ()
     """Folders that could not be read: what was below them is not gone."""
+
+    @property
+    def paths(self) -> AbstractSet[str]:
+        """The paths of all that the rules take."""
+        return {file.path for file in self.files} if self.seen is None else self.seen
 
 
 class Resting:
@@ -81,16 +100,25 @@ class Resting:
         self._seen.pop(path, None)
 
 
-def choose_files(files: Iterable[FoundFile], known: Mapping[str, KnownSource]) -> list[FoundFile]:
+class Known(Protocol):
+    """What is known of source files, by path; a dict is one."""
+
+    def get(self, path: str, /) -> KnownSource | None:
+        """Return what is known of this one."""
+        ...
+
+
+def choose_files(files: Iterable[FoundFile], known: Known) -> list[FoundFile]:
     """
     Return the files that the pipeline shall look at: new, changed, or unfinished and not given up.
 
     A published video whose files are not in the library, for its source was gone, is looked at as well.
     """
-    return [file for file in files if _shall_look(file, known.get(file.path))]
+    return [file for file in files if shall_look(file, known.get(file.path))]
 
 
-def _shall_look(file: FoundFile, source: KnownSource | None) -> bool:
+def shall_look(file: FoundFile, source: KnownSource | None) -> bool:
+    """Tell for one file what ``choose_files`` tells for many."""
     if source is None or (source.size_bytes, source.mtime_ns) != (file.size_bytes, file.mtime_ns):
         return True
     if source.stage is Stage.PUBLISHED and (source.wanted != "published" or source.is_published):
@@ -105,17 +133,17 @@ def find_vanished(walk: Walk, known: Iterable[KnownSource]) -> list[KnownSource]
     Not those below folders that could not be read, nor those of which a file of the same size stands
     elsewhere and is not known yet: they were probably moved, which the pipeline will find out.
     """
-    sources = [source for source in known if _is_below(source.path, (walk.root,))]
-    paths = {source.path for source in sources}
-    seen = {file.path for file in walk.files}
+    seen, paths = walk.paths, set()
+    missing: list[KnownSource] = []
+    below = walk.root.rstrip("/") + "/"
+    for source in known:
+        if not source.path.startswith(below):
+            continue
+        paths.add(source.path)
+        if source.path not in seen and not _is_below(source.path, walk.unreadable):
+            missing.append(source)
     new_sizes = {file.size_bytes for file in walk.files if file.path not in paths}
-    return [
-        source
-        for source in sources
-        if source.path not in seen
-        and source.size_bytes not in new_sizes
-        and not _is_below(source.path, walk.unreadable)
-    ]
+    return [source for source in missing if source.size_bytes not in new_sizes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tgsyncd.daemon import Application, UploadOutcome
     from tgsyncd.ingest.watching import FoundFile
     from tgsyncd.ingest.work import Progress
+    from tgsyncd.model import KnownSource
     from tgsyncd.service.ingesting import Ingesting
     from tgsyncd.service.queue import IngestQueue
 
@@ -79,14 +80,19 @@ class Handing:
         What was handed over and not begun is in the queue alone, and has to be given again.
         """
         roots = [library.source for library in self._app.config.libraries]
-        begun = [
-            source
-            for source in await self._app.catalog.known_sources()
-            if source.stage is not Stage.PUBLISHED
-            and (not source.is_failed or source.next_attempt_at_s is not None)
-            and not any(Path(source.path).is_relative_to(root) for root in roots)
-        ]
-        found = await self._in_thread(lambda: [(source, look_at(source.path)) for source in begun])
+        known = await self._app.catalog.known_sources()
+
+        def look() -> Sequence[tuple[KnownSource, FoundFile | None]]:
+            begun = (
+                source
+                for source in known
+                if source.stage is not Stage.PUBLISHED
+                and (not source.is_failed or source.next_attempt_at_s is not None)
+                and not any(Path(source.path).is_relative_to(root) for root in roots)
+            )
+            return [(source, look_at(source.path)) for source in begun]
+
+        found = await self._in_thread(look)
         for source, file in found:
             if file is not None:
                 library = source.library if self._app.config.library(source.library) else None

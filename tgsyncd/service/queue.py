@@ -8,8 +8,8 @@ themselves, from which the first scan makes the same queue again.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 from twisted.internet.defer import Deferred
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "IngestQueue", "Order"]
 
 Order = Literal["newest", "oldest", "smallest", "name"]
+_Rank = tuple[bool, int, str]
+
+MOST_STALE = 1000
+"""So many entries of the heaps, and as many as there are files, may be of files that wait no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +47,22 @@ class Entry:
 
 
 class IngestQueue:
-    """Gives out waiting files in order; a file is in it once."""
+    """
+    Gives out waiting files in order; a file is in it once.
+
+    A hundred thousand may wait while nothing is taken (a new library in quiet hours), and each that comes
+    wakes the workers: what they look at then is the head of two heaps. Entries that were replaced or
+    discarded stay in the heaps until they come to the head.
+    """
 
     def __init__(self, reactor: IReactorTime, *, now_s: Callable[[], float], order: Order = "newest") -> None:
-        self.order: Order = order
+        self._order: Order = order
         self._reactor = reactor
         self._now_s = now_s
         self._entries: dict[str, Entry] = {}
+        self._due: list[tuple[_Rank, int, Entry]] = []
+        self._later: list[tuple[float, int, Entry]] = []
+        self._count = 0
         self._taken: set[str] = set()
         self._waiting: list[Deferred[None]] = []
         self.on_discard: Callable[[str], None] = lambda _path: None
@@ -58,9 +71,23 @@ class IngestQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entries(self) -> list[Entry]:
-        """Return what waits, in the order in which it will be taken."""
-        return sorted(self._entries.values(), key=self._rank)
+    @property
+    def order(self) -> Order:
+        """Which of the files that are due is next."""
+        return self._order
+
+    @order.setter
+    def order(self, order: Order) -> None:
+        self._order = order
+        self._rebuild()
+
+    def entries(self, limit: int | None = None) -> list[Entry]:
+        """Return the first of what waits, or all: in the order in which it will be taken, due or not."""
+        waiting = self._entries.values()
+        if limit is None:
+            return sorted(waiting, key=self._rank)
+        # One look at each: a tenth of the time of sorting them all.
+        return heapq.nsmallest(limit, waiting, key=self._rank)
 
     def add(self, entry: Entry) -> None:
         """Let a file wait; one that waits already is replaced, unless it was asked for by hand."""
@@ -68,9 +95,10 @@ class IngestQueue:
         if path in self._taken:
             return
         known = self._entries.get(path)
-        if known is not None and known.is_urgent and not entry.is_urgent:
+        if known == entry or (known is not None and known.is_urgent and not entry.is_urgent):
             return
         self._entries[path] = entry
+        self._put(entry)
         self.wake()
 
     def discard(self, path: str) -> None:
@@ -92,15 +120,8 @@ class IngestQueue:
         while True:
             now_s = self._now_s()
             free_s = blocked_until_s(now_s)
-            due = [
-                entry
-                for entry in self._entries.values()
-                if entry.not_before_s <= now_s and (entry.is_urgent or free_s <= now_s)
-            ]
-            if due:
-                entry = min(due, key=self._rank)
-                del self._entries[entry.file.path]
-                self._taken.add(entry.file.path)
+            entry = self._next(now_s, is_free=free_s <= now_s)
+            if entry is not None:
                 return entry
             await self._wait(now_s, free_s)
 
@@ -114,19 +135,53 @@ class IngestQueue:
         for each in waiting:
             each.callback(None)
 
-    def _rank(self, entry: Entry) -> tuple[bool, float, str]:
+    def _rebuild(self) -> None:
+        self._due, self._later = [], []
+        for entry in self._entries.values():
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        if len(self._due) + len(self._later) > 2 * len(self._entries) + MOST_STALE:
+            self._rebuild()
+            return
+        self._count += 1  # makes entries of the same rank comparable
+        if entry.not_before_s <= self._now_s():
+            heapq.heappush(self._due, (self._rank(entry), self._count, entry))
+        else:
+            heapq.heappush(self._later, (entry.not_before_s, self._count, entry))
+
+    def _next(self, now_s: float, *, is_free: bool) -> Entry | None:
+        """Take the first entry that is due and may be begun."""
+        while self._later and (self._later[0][0] <= now_s or not self._is_current(self._later[0][2])):
+            entry = heapq.heappop(self._later)[2]
+            if self._is_current(entry):
+                self._count += 1
+                heapq.heappush(self._due, (self._rank(entry), self._count, entry))
+        while self._due and not self._is_current(self._due[0][2]):
+            heapq.heappop(self._due)
+        if not self._due or not (is_free or self._due[0][2].is_urgent):
+            return None
+        entry = heapq.heappop(self._due)[2]
+        del self._entries[entry.file.path]
+        self._taken.add(entry.file.path)
+        return entry
+
+    def _is_current(self, entry: Entry) -> bool:
+        return self._entries.get(entry.file.path) is entry
+
+    def _rank(self, entry: Entry) -> _Rank:
         file = entry.file
         key = {
             "newest": -file.mtime_ns,
             "oldest": file.mtime_ns,
             "smallest": file.size_bytes,
             "name": 0,
-        }[self.order]
-        return (not entry.is_urgent, key, str(PurePath(file.path)))
+        }[self._order]
+        return (not entry.is_urgent, key, file.path)
 
     async def _wait(self, now_s: float, free_s: float) -> None:
         """Wait until something changes, or the first entry is due."""
-        times = [max(entry.not_before_s, free_s) for entry in self._entries.values()]
+        times = ([free_s] if self._due else []) + [at_s for at_s, _, _ in self._later[:1]]
         changed: Deferred[None] = Deferred(self._forget)
         self._waiting.append(changed)
         if times:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
@@ -20,11 +19,13 @@ from tgsyncd.service.rarely import Rarely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import Any
 
     from tgsyncd.daemon import Application
     from tgsyncd.ingest.watching import Walk
-    from tgsyncd.model import KnownSource, PublishedStrm, Video, VideoId
+    from tgsyncd.ingest.work import IngestOptions
+    from tgsyncd.model import KnownSource, PublishedStrm, VideoId
 
 __all__ = ["Removal"]
 
@@ -40,8 +41,8 @@ class Removal:
         self._reactor = reactor
         self._missing: set[str] = set()
         self._doubts: set[str] = set()
-        self._refused: dict[str, str] = {}
         self._rarely = Rarely()
+        self._refused: dict[str, str] = {}
 
     async def sources_vanished(self, walk: Walk, vanished: Sequence[KnownSource], known_count: int) -> None:
         """Act on source files that this scan did not see, and the scan before did not see either."""
@@ -92,28 +93,31 @@ class Removal:
                 await self._app.publisher.withdraw(video_id)
                 count += 1
             else:
-                count += await self._publish(video, path, "was not finished, and is now")
+                count += await self._publish(video_id, path, "was not finished, and is now")
         if self._app.config.scan.on_source_removed == "keep":
             for video in await catalog.unpublished_videos():
                 # Where the source stands, the scan brings it to the pipeline.
                 if not await self._in_thread(partial(os.path.lexists, video.source_path)):
-                    count += await self._publish(video, video.source_path, "is published without its source")
+                    what = "is published without its source"
+                    count += await self._publish(video.video_id, video.source_path, what)
         return count
 
-    async def _publish(self, video: Video, path: str, what: str) -> bool:
-        assert video.current_revision is not None
-        source = Path(video.source_path)
-        options = self._app.ingest_options(source, UploadOptions())
+    async def _publish(self, video_id: VideoId, path: str, what: str) -> bool:
+        def options_for(source: Path) -> IngestOptions:
+            return self._app.ingest_options(source, UploadOptions())
+
         try:
-            await self._app.pipeline.publish_files(video, video.current_revision, source, options)
+            strm = await self._app.pipeline.publish_again(video_id, options_for)
         except TgsyncdError as error:
             if self._refused.get(path) != str(error):
                 self._refused[path] = str(error)
                 _log.warn("{path} is not written: {error}", path=path, error=error)
             return False
+        if strm is None:
+            return False
         self._refused.pop(path, None)
         self._rarely = Rarely()
-        _log.info("{video_id}: {path} {what}", video_id=video.video_id, path=path, what=what)
+        _log.info("{video_id}: {path} {what}", video_id=video_id, path=path, what=what)
         return True
 
     async def _act_on_missing(self, strms: Sequence[PublishedStrm], missing: Sequence[PublishedStrm]) -> int:
@@ -144,10 +148,7 @@ class Removal:
         return acted
 
     async def _restore(self, strm: PublishedStrm) -> None:
-        video = self._app.catalog.video(strm.video_id)
-        if video is None or video.current_revision is None or video.wanted is Wanted.WITHDRAWN:
-            return
-        await self._publish(video, strm.path, "was gone and stands again")
+        await self._publish(strm.video_id, strm.path, "was gone and stands again")
 
     async def _bury(self, video_id: VideoId) -> None:
         """

@@ -15,6 +15,7 @@ from tgsyncd.bridge import start
 from tgsyncd.catalog.lock import CatalogLock
 from tgsyncd.daemon import Application
 from tgsyncd.errors import NotFound, TgsyncdError
+from tgsyncd.jellyfin.memory import Memory
 from tgsyncd.schedule import Schedule
 from tgsyncd.service.addresses import rotate
 from tgsyncd.service.control import Control
@@ -164,6 +165,8 @@ class Service:
         await self._recover()
         if self.app.config.scan.inotify:
             await self.kernel.watch(self.app.config.libraries)
+        if self.app.notifier is not None:
+            self.app.notifier.resume(Memory(self.app.config.data_dir / "jellyfin-state.json"))
         await self.schedule.run_now("published")
         await self.schedule.run_now("releases")
         await self.handing.resume()
@@ -266,7 +269,7 @@ class Service:
             "deletions_owed": stats.deletions_owed,
             "queue": [
                 {"path": entry.file.path, "not_before_s": entry.not_before_s, "is_urgent": entry.is_urgent}
-                for entry in self.queue.entries()[:100]
+                for entry in self.queue.entries(100)
             ],
             "queue_length": len(self.queue),
             "waiting": dict(list(self.watcher.waiting.items())[:100]),

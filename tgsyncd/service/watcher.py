@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -18,7 +19,7 @@ from tgsyncd.service.known import known_source
 from tgsyncd.service.queue import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
     from twisted.internet.interfaces import IDelayedCall
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tgsyncd.config.libraries import Library
     from tgsyncd.config.schema import Config
     from tgsyncd.daemon import Application
-    from tgsyncd.ingest.watching import FoundFile, Walk
+    from tgsyncd.ingest.watching import FoundFile, Known, Walk
     from tgsyncd.model import KnownSource
     from tgsyncd.ports import Clock
     from tgsyncd.service.ingesting import Ingesting
@@ -41,6 +42,10 @@ _T = TypeVar("_T")
 
 SETTLE_S = 0.5
 """Events come in swarms; a file is looked at so long after its last one."""
+
+
+OBSERVED_AT_ONCE = 200
+"""Files that are put into the queue before the reactor gets its turn: 200 take some 5 ms."""
 
 
 def walk_rules(config: Config) -> WalkRules:
@@ -104,12 +109,11 @@ class Watcher:
         """Walk all source folders once; return in words what was seen."""
         begun_s = time.monotonic()
         known = await self._app.catalog.known_sources()
-        by_path = {source.path: source for source in known}
         total = new = 0
         for library in self._app.config.libraries:
-            walk, files = await self._in_thread(partial(self._walk, library.source, by_path))
-            total += len(walk.files)
-            new += self._observe_all(files, by_path)
+            walk = await self._in_thread(partial(walk_folder, library.source, self.rules, known=known))
+            total += len(walk.paths)
+            new += await self._observe_batches(walk.files, known)
             self._tell_unreadable(library, walk)
             await self._look_for_vanished(walk, known)
         self._forget_gone()
@@ -135,11 +139,15 @@ class Watcher:
             return False
         return is_candidate(path.name, str(path.relative_to(library.source)), self.rules)
 
-    def _walk(self, root: Path, known: Mapping[str, KnownSource]) -> tuple[Walk, Sequence[FoundFile]]:
-        walk = walk_folder(root, self.rules)
-        return walk, choose_files(walk.files, known)
+    async def _observe_batches(self, files: Sequence[FoundFile], known: Known) -> int:
+        """Do as ``_observe_all``, and give the reactor its turn: a new library may have 100,000 files."""
+        count = 0
+        for start_at in range(0, len(files), OBSERVED_AT_ONCE):
+            count += self._observe_all(files[start_at : start_at + OBSERVED_AT_ONCE], known)
+            await deferLater(self._reactor, 0)  # type: ignore[arg-type]
+        return count
 
-    def _observe_all(self, files: Iterable[FoundFile], known: Mapping[str, KnownSource]) -> int:
+    def _observe_all(self, files: Iterable[FoundFile], known: Known) -> int:
         count = 0
         for file in files:
             if self._ingesting.settled.get(file.path) == (file.size_bytes, file.mtime_ns):
@@ -196,11 +204,14 @@ class Watcher:
                 _log.info("library {library}: {path} can be read again", library=library.name, path=folder)
         self._told_unreadable[library.name] = unreadable
 
-    async def _look_for_vanished(self, walk: Walk, known: Sequence[KnownSource]) -> None:
+    async def _look_for_vanished(self, walk: Walk, known: Iterable[KnownSource]) -> None:
         # What we moved or deleted ourselves is not gone, and counts on neither side.
-        known = [source for source in known if not source.is_released]
-        vanished = await self._in_thread(lambda: find_vanished(walk, known))
-        below = sum(source.path.startswith(walk.root.rstrip("/") + "/") for source in known)
+        def compare() -> tuple[Sequence[KnownSource], int]:
+            below = walk.root.rstrip("/") + "/"
+            count = sum(source.path.startswith(below) and not source.is_released for source in known)
+            return find_vanished(walk, (source for source in known if not source.is_released)), count
+
+        vanished, below = await self._in_thread(compare)
         await self._removal.sources_vanished(walk, vanished, below)
 
     def _forget_gone(self) -> None:
