@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tests.fakes.jellyfin_server import JellyfinServer
 from tgsyncd.jellyfin import prober
 from tgsyncd.jellyfin.check import check_jellyfin
 from tgsyncd.jellyfin.client import JellyfinClient, JellyfinError, JellyfinRefused, build_client
+from tgsyncd.jellyfin.memory import Kept, Memory
 from tgsyncd.jellyfin.notifier import MAX_PENDING, JellyfinNotifier
 from tgsyncd.jellyfin.settings import JellyfinSettings, PathMapping
 
@@ -53,7 +55,13 @@ class Home:
         )
         self.http = build_client(reactor)
         self.client = JellyfinClient(settings, http=self.http, clock=self.clock)
+        self.settings = settings
         self.notifier = JellyfinNotifier(settings, self.client, self.clock)
+
+    def restart(self, memory: Memory) -> None:
+        """What the next start of the daemon does."""
+        self.notifier = JellyfinNotifier(self.settings, self.client, self.clock)
+        self.notifier.resume(memory)
 
     async def quiet(self) -> None:
         """Wait until what was begun has ended: nothing runs that no timer holds."""
@@ -460,6 +468,80 @@ async def test_memory_is_bounded_while_jellyfin_is_down(home):
     await home.jellyfin.start(home.port)
     await home.pass_time(60.0)
     assert home.jellyfin.updates() == [[{"Path": "/media/films", "UpdateType": "Modified"}]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_jellyfin_that_is_down_is_told_after_a_restart(home, tmp_path, log):
+    """Announced, looked for and looked into by the next daemon; and then nothing is left to be kept."""
+    await home.open()
+    memory = tmp_path / "jellyfin-state.json"
+    home.notifier.resume(Memory(memory))
+    await home.jellyfin.stop()
+    await home.notifier.notify([FILM])
+    await home.notifier.notify([OURS / "gone.strm"], removed=True)
+    await home.pass_time(600.0)
+    killed = memory.read_bytes()
+    await home.notifier.close()
+    assert json.loads(memory.read_text()) == json.loads(killed)
+
+    await home.jellyfin.start(home.port)
+    item = home.jellyfin.add_item(THEIR_FILM)
+    home.restart(Memory(memory))
+    await home.pass_time(6.0)
+    assert home.jellyfin.updates() == [
+        [
+            {"Path": THEIR_FILM, "UpdateType": "Modified"},
+            {"Path": "/media/films/gone.strm", "UpdateType": "Deleted"},
+        ]
+    ]
+    # Stopped again before the look: the next one looks.
+    await home.notifier.close()
+    home.restart(Memory(memory))
+    await home.pass_time(100.0)
+    assert item.probed == 1
+    assert len(home.jellyfin.updates()) == 1
+    await until(lambda: not memory.exists())
+
+    home.restart(Memory(memory))
+    await home.pass_time(86_400.0)
+    assert item.probed == 1
+    assert home.jellyfin.calls == [UPDATED, FOLDERS, ITEMS, f"GET /Items/{item.id}/PlaybackInfo"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"version": 2}', '{"version": 1, "pending": [], "wanted": 3}']
+)
+def test_a_torn_state_file_counts_as_empty(tmp_path, text):
+    """Jellyfin's own scan finds what is new."""
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    assert Memory(path).load() == Kept()
+    assert Memory(tmp_path / "none").load() == Kept()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_file_that_cannot_be_written_is_said_once(home, tmp_path, log):
+    """A full disk: Jellyfin is told all the same."""
+    await home.open(probe=False)
+    home.notifier.resume(Memory(tmp_path / "nowhere" / "state.json"))
+    for number in range(5):
+        await home.notifier.notify([OURS / f"{number}.strm"])
+        await home.pass_time(10.0)
+    assert len(home.jellyfin.updates()) == 5
+    assert len(log) == 1
+    assert "will not survive a restart" in log[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_videos_that_never_appear_are_one_line(home, log):
+    """A library with a wrong jellyfin_path."""
+    await home.open()
+    await home.notifier.notify([OURS / f"{number}.strm" for number in range(300)])
+    await home.pass_time(86_400.0)
+
+    assert home.notifier.waiting == 0
+    assert len(log) == 1
+    assert "and 299 others" in log[0]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 """
 ``ports.LibraryNotifier`` for Jellyfin: says what changed, in one call for what gathers in a few seconds.
 
-Nothing here delays an ingest: ``notify`` notes paths and returns. What is noted lives in memory: what a kill
-loses, Jellyfin's own scan finds.
+Nothing here delays an ingest: ``notify`` notes paths and returns. A daemon keeps what is noted in a file
+(``resume``), so that a Jellyfin that is down is told after a restart too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
+from tgsyncd.bridge import start
 from tgsyncd.jellyfin.client import JellyfinError
+from tgsyncd.jellyfin.memory import Kept
 from tgsyncd.jellyfin.outage import Outage
 from tgsyncd.jellyfin.paced import Paced
 from tgsyncd.jellyfin.prober import Prober
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
 
     from tgsyncd.jellyfin.client import JellyfinClient
+    from tgsyncd.jellyfin.memory import Memory
     from tgsyncd.jellyfin.settings import JellyfinSettings
 
 __all__ = ["JellyfinNotifier"]
@@ -52,13 +56,14 @@ class JellyfinNotifier:
         self._outage = Outage()
         self._pending: dict[str, bool] = {}
         self._announce_at_s: float | None = None
+        self._memory: Memory | None = None
         self._prober = Prober(client, first_look_s=settings.first_look_s)
         # Two, because probing 500 videos takes an hour that no announcement shall wait.
         self._announcing = Paced(
             self._announce, lambda: self._announce_at_s, outage=self._outage, clock=clock
         )
         self._probing = Paced(
-            lambda: self._prober.work(clock.seconds()),
+            self._probe,
             self._prober.next_due_s,
             outage=self._outage,
             clock=clock,
@@ -72,9 +77,19 @@ class JellyfinNotifier:
             self._pending[self._settings.their_path(path)] = removed
         if len(self._pending) > MAX_PENDING:
             self._pending = dict.fromkeys((mapping.theirs for mapping in self._settings.mappings), False)
-        if self._announce_at_s is None:
-            self._announce_at_s = self._clock.seconds() + self._settings.gather_s
-        self._announcing.schedule()
+        self._keep()
+        self._announce_soon()
+
+    def resume(self, memory: Memory) -> None:
+        """Go on with what an earlier daemon left in ``memory``, and keep there what is still to be told."""
+        kept = memory.load()
+        self._memory = memory
+        self._pending = {**kept.pending, **self._pending}
+        if self._settings.probe_after_publish:
+            self._prober.add(kept.wanted, now_s=self._clock.seconds())
+        if self._pending:
+            self._announce_soon()
+        self._probing.schedule()
 
     @property
     def is_down(self) -> bool:
@@ -94,16 +109,37 @@ class JellyfinNotifier:
         """
         self._announcing.stop()
         self._probing.stop()
-        if not self._pending or self._outage.is_on:
-            return
+        if self._pending and not self._outage.is_on:
+            await self._announce_last()
+        if self._memory is not None:
+            await self._memory.save(self._kept())
+
+    async def _announce_last(self) -> None:
         last = Deferred.fromCoroutine(self._announce())
         last.addTimeout(LAST_CALL_S, self._clock)
         try:
             await last
         except (JellyfinError, DeferredTimeout, CancelledError):
-            _log.info(
-                "Jellyfin does not answer and was not told of the last changes; its own scan finds them"
-            )
+            later = "its own scan finds them" if self._memory is None else "it is told after the next start"
+            _log.info("Jellyfin does not answer and was not told of the last changes; {later}", later=later)
+
+    def _announce_soon(self) -> None:
+        if self._announce_at_s is None:
+            self._announce_at_s = self._clock.seconds() + self._settings.gather_s
+        self._announcing.schedule()
+
+    def _kept(self) -> Kept:
+        return Kept(pending=dict(self._pending), wanted=tuple(self._prober.paths))
+
+    def _keep(self) -> None:
+        if self._memory is not None:
+            start(self._memory.save(self._kept()), _note_failure)
+
+    async def _probe(self) -> None:
+        try:
+            await self._prober.work(self._clock.seconds())
+        finally:
+            self._keep()
 
     async def _announce(self) -> None:
         while self._pending:
@@ -118,6 +154,7 @@ class JellyfinNotifier:
                 if self._pending.get(path) == removed:
                     del self._pending[path]
             self._look_into(batch)
+            self._keep()
         self._announce_at_s = None
 
     def _look_into(self, batch: dict[str, bool]) -> None:
@@ -127,3 +164,7 @@ class JellyfinNotifier:
         self._prober.add(new, now_s=self._clock.seconds())
         self._prober.forget(path for path, removed in batch.items() if removed)
         self._probing.schedule()
+
+
+def _note_failure(failure: Failure) -> None:
+    _log.failure("what Jellyfin is to be told was not kept", failure=failure)

@@ -56,6 +56,11 @@ class Prober:
         """How many videos wait to be found or probed."""
         return len(self._wanted) + len(self._found)
 
+    @property
+    def paths(self) -> list[str]:
+        """The videos that wait, as Jellyfin sees them."""
+        return [*self._wanted, *self._found]
+
     def add(self, paths: Iterable[str], *, now_s: float) -> None:
         """Look for these (as Jellyfin sees them) after its scan; one that waits already waits anew."""
         for path in paths:
@@ -99,8 +104,13 @@ class Prober:
         missing = {*due}
         for folder, paths in _by_folder(await self._client.media_folders(), due).items():
             missing -= await self._look_in(folder, paths)
-        for path in missing:
-            self._look_again(path, now_s)
+        given_up = [path for path in missing if self._look_again(path, now_s)]
+        if given_up:
+            more = f" and {len(given_up) - 1} others" if len(given_up) > 1 else ""
+            _log.info(
+                "Jellyfin has not taken up {path}{more}: is it in a library, and jellyfin_path right?",
+                path=given_up[0], more=more,
+            )  # fmt: skip
 
     async def _look_in(self, folder_id: str, paths: Sequence[str]) -> set[str]:
         """Page through a library, the newest first, until all are found; return those that were."""
@@ -120,19 +130,17 @@ class Prober:
         if not item.is_probed:
             self._found[item.path] = item.item_id
 
-    def _look_again(self, path: str, now_s: float) -> None:
+    def _look_again(self, path: str, now_s: float) -> bool:
+        """Plan another look; tell whether that was the last one."""
         wanted = self._wanted.get(path)
         if wanted is None:
-            return
+            return False
         if wanted.looks < len(LOOK_AGAIN_S):
             wait_s = LOOK_AGAIN_S[wanted.looks]
             self._wanted[path] = replace(wanted, due_s=now_s + wait_s, looks=wanted.looks + 1)
-            return
+            return False
         del self._wanted[path]
-        _log.info(
-            "Jellyfin has not taken up {path}: is it in one of its libraries, and jellyfin_path right?",
-            path=path,
-        )
+        return True
 
 
 def _by_folder(folders: Sequence[MediaFolder], paths: Iterable[str]) -> Mapping[str, list[str]]:
