@@ -465,6 +465,21 @@ async def test_due_revisions_are_told(catalog):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_revoked_stays_so_when_the_video_is_deleted_and_comes_back(catalog):
+    """Its id is the same; no generation that was ever given out opens it again."""
+    given_out = set()
+    for rotations in (0, 3, 0, 1):
+        await begin(catalog)
+        given_out.add(catalog.video(FILM).capability_generation)
+        for _ in range(rotations):
+            given_out.add(await catalog.revoke_capabilities(FILM))
+        await catalog.delete_video(FILM)
+        await catalog.create_video(FILM, original_filename="x", library="y", source_path="/z")
+        assert catalog.video(FILM).capability_generation not in given_out
+        await catalog.delete_video(FILM)
+
+
+@pytest_twisted.ensureDeferred
 async def test_capabilities_are_revoked_by_a_new_generation(catalog):
     """One video's URLs, not the others'."""
     await begin(catalog)

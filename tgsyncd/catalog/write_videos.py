@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 def create_video(
     tx: Transaction, video_id: VideoId, *, original_filename: str, library: str, source_path: str
 ) -> None:
-    """Insert a video without revisions. Does nothing when it exists."""
+    """
+    Insert a video without revisions. Does nothing when it exists.
+
+    One whose id belonged to a deleted video begins with a capability generation that was never given out.
+    """
     tx.db.execute(
-        """INSERT INTO videos (video_id, original_filename, library, source_path, created_at, updated_at)
-        VALUES (?, CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?) ON CONFLICT DO NOTHING""",
-        (
-            video_id,
-            rows.text(original_filename),
-            library,
-            rows.text(source_path),
-            tx.now_s,
-            tx.now_s,
-        ),
+        """INSERT INTO videos (video_id, original_filename, library, source_path, created_at, updated_at,
+            capability_generation)
+        VALUES (?1, CAST(?2 AS TEXT), ?3, CAST(?4 AS TEXT), ?5, ?5,
+            1 + coalesce((SELECT last FROM revision_numbers WHERE video_id = ?1), 0))
+        ON CONFLICT DO NOTHING""",
+        (video_id, rows.text(original_filename), library, rows.text(source_path), tx.now_s),
     )
 
 
@@ -187,6 +187,13 @@ def delete_video(tx: Transaction, video_id: VideoId) -> None:
 
     The rows that say which published files are ours go too: withdraw them first.
     """
+    # What was revoked stays so when the id comes back: create_video counts on from here.
+    tx.db.execute(
+        """INSERT INTO revision_numbers (video_id, last)
+        SELECT video_id, capability_generation FROM videos WHERE video_id = ?
+        ON CONFLICT DO UPDATE SET last = max(last, excluded.last)""",
+        (video_id,),
+    )
     tx.db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
 
 
