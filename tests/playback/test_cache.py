@@ -596,6 +596,23 @@ def test_the_line_is_left_to_who_waits(ahead):
     assert result(reading) == film.bytes_of(2)
 
 
+def test_what_is_on_its_way_goes_on_while_the_viewer_waits_for_his_own(ahead):
+    """He asks for a segment that is not here yet: those behind it are not given up for it."""
+    film = ahead.add_film([4_000_000] * 12)
+    result(ahead.read_segment(film, 2))
+    ahead.store.hold()
+    ahead.turn()
+    assert ahead.store.open_now == 3
+    reading = ahead.read_segment(film, 3)
+    ahead.turn()
+    assert ahead.report["fetches_cancelled"] == 0
+    ahead.store.release()
+    assert result(reading) == film.bytes_of(3)
+    ahead.turn()
+    assert ahead.report["fetches_cancelled"] == 0
+    assert sorted(orders(ahead, film)) == [2, 3, 4, 5, 6]
+
+
 def test_the_depth_falls_when_the_memory_is_short(tmp_path):
     """Many viewers, one segment ahead each or none; the limit holds."""
     cached = Cached(tmp_path, memory_bytes=10 * BIG, disk_bytes=0, heads_bytes=0)

@@ -87,14 +87,14 @@ class ReadAhead:
         self._call = None
         now_s = self._reactor.seconds()
         sessions = self._sessions.playing(now_s)
-        wanted = self._choose(sessions)
-        self._wanted = {piece.key for _, piece, _ in wanted}
+        # What is on its way for a viewer goes on while he waits for his own segment; nothing new is begun.
+        self._wanted = {piece.key for _, piece, _ in self._choose(sessions)}
         for flight in self._memory:
             is_idle = flight.is_ahead and not flight.readers and not flight.is_landed
             if is_idle and not self._fetches.shall_finish(flight):
                 self._fetches.cancel(flight)
         playheads = self._sessions.playheads(now_s)
-        for layout, piece, away in wanted:
+        for layout, piece, away in self._choose([each for each in sessions if not self._is_early(each)]):
             if self._memory.get(piece.key) is None and piece.key not in self._disk:
                 self._fetches.begin(layout, piece, distance=away, playheads=playheads)
         self._tell_store(sessions)
@@ -104,7 +104,7 @@ class ReadAhead:
         layouts: dict[Playhead, tuple[Layout, int]] = {}
         for session in sessions:
             layout = self._layouts.get(session.stream)
-            if layout is not None and not self._is_early(layout, session.order):
+            if layout is not None:
                 layouts[session.playhead] = layout, self.depth(layout, session.order, len(sessions))
         chosen = []
         for head, away in choose_ahead(
@@ -116,9 +116,10 @@ class ReadAhead:
                 chosen.append((layout, piece, away))
         return chosen
 
-    def _is_early(self, layout: Layout, order: int) -> bool:
-        """Tell whether the viewer's own segment still needs the whole line: then nothing is read ahead."""
-        piece = layout.segment(order)
+    def _is_early(self, session: Session) -> bool:
+        """Tell whether the viewer's own segment still needs the whole line: then nothing more is begun."""
+        layout = self._layouts.get(session.stream)
+        piece = layout.segment(session.order) if layout else None
         flight = self._memory.get(piece.key) if piece else None
         return flight is not None and flight.filled_bytes * 2 < flight.piece.size_bytes
 
