@@ -45,7 +45,11 @@ class Figure:
                 unit = "" if self.limits == "ratio" else f" {self.unit}"
                 sign_of = f"{self.limits} {sign}" if self.limits != "value" else sign
                 limit += f"{sign_of} {bound:g}{unit}".strip()
-        peer = "" if self.peer is None else f"{_short(self.peer)} {self.unit} {self.peer_name}".strip()
+        peer = (
+            ""
+            if self.peer is None
+            else f"{_short(self.peer)} {self.unit} {self.peer_name}".replace("  ", " ")
+        )
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         verdict = "" if not limit else ("ok" if self.is_good else "MISSED")
         return (
