@@ -93,7 +93,7 @@ def check(reports, struck):
 @pytest_twisted.ensureDeferred
 async def test_players_play_through_an_outage(tmp_path):
     """A short one."""
-    check(*await play_through(tmp_path, stall_s=4.0, down_s=6.0))
+    check(*await play_through(tmp_path, stall_s=3.0, down_s=5.0))
 
 
 @pytest.mark.players
