@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 
 from tests.fakes.jellyfin_server import JellyfinServer
 from tests.integration.home import make_config, running, upload
 from tests.integration.test_ingest import CACHE, make_clip
+from tests.service.running import Daemon
 
 KODI = b"<?xml version='1.0'?>\n<movie><title>As Kodi has it</title><plot>Long.</plot></movie>\n"
 UPDATED = "POST /Library/Media/Updated"
@@ -186,3 +190,39 @@ async def test_a_jellyfin_that_is_down_delays_no_upload(tmp_path, source):
 
     assert outcome.error is None
     assert outcome.outcome.strm.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_tells_a_jellyfin_that_was_down_after_a_kill(tmp_path, source):
+    """Published while Jellyfin was down; killed; the next daemon tells it, by the paths of its container."""
+    jellyfin = JellyfinServer(reactor)
+    await jellyfin.start()
+    port, url = jellyfin.port, jellyfin.url
+    await jellyfin.stop()
+    key = tmp_path / "key"
+    key.write_text(jellyfin.api_key)
+    key.chmod(0o600)
+    library = {"name": "Films", "source": "source", "publish": "library", "jellyfin_path": "/media/films"}
+    (tmp_path / "home").mkdir()
+    daemon = Daemon(tmp_path / "home", libraries=[library], jellyfin={"url": url, "api_key_file": str(key)})
+    try:
+        shutil.copy(source("Film (1999).mp4"), daemon.source)
+        daemon.start()
+        await deferToThread(daemon.ready)
+        await deferToThread(daemon.wait_for_strms, "Film (1999).strm")
+        await deferToThread(daemon.wait_for_log, "Jellyfin at .* does not answer.*told later")
+        await deferToThread(daemon.stop, signal.SIGKILL)
+
+        await jellyfin.start(port)
+        daemon.start()
+        await jellyfin.arrived(1)
+        assert await deferToThread(daemon.stop) == 0
+    finally:
+        daemon.close()
+        await jellyfin.stop()
+
+    assert jellyfin.calls == [UPDATED]
+    assert jellyfin.updates() == [[{"Path": "/media/films/Film (1999).strm", "UpdateType": "Modified"}]]
+    kept = json.loads((daemon.data / "jellyfin-state.json").read_text())
+    assert (kept["pending"], kept["wanted"]) == ({}, ["/media/films/Film (1999).strm"])
+    assert "Traceback" not in daemon.text()
