@@ -124,10 +124,11 @@ class Schedule:
         """
         Run ``work`` every so many seconds, or at the times of five crontab fields; else only when asked.
 
+        A job of this name gets the new times, and keeps the memory of its last run.
+
         Raises
             ConfigError when the crontab fields mean nothing.
         """
-        job = self._jobs[name] = _Job(name, work, self._clock)
         trigger: Any = None
         zone = self._scheduler.timezone
         if cron:
@@ -138,6 +139,10 @@ class Schedule:
             trigger = OrTrigger(times)
         elif every_s is not None:
             trigger = _Every(max(1, round(every_s)), zone)
+        job = self._jobs.get(name) or _Job(name, work, self._clock)
+        if name in self._jobs and self._scheduler.get_job(name) is not None:
+            self._scheduler.remove_job(name)
+        self._jobs[name] = job
         if trigger is not None:
             # Two instances: one that comes while the job runs ends at once. APScheduler would warn of it.
             self._scheduler.add_job(

@@ -291,10 +291,19 @@ def test_sighup_reads_the_configuration_again(new_daemon, films):
     daemon.config.write_text(daemon.config.read_text() + "nonsense: 1\n")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for_log("not read again: .*nonsense")
-    daemon.configure(verify="none")
+    daemon.run_job("backup")
+    daemon.configure(
+        verify="none", jobs={"backup": ""}, cache={"memory_bytes": "200 MB"}, ingest={"parallel": 2},
+        scan={"interval": "7 h"},
+    )  # fmt: skip
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for_log("changed: scan; needs a restart: verify")
+    daemon.wait_for_log("changed: verify, scan, jobs; needs a restart: ingest.parallel, cache")
     daemon.wait_for_strms("Film.strm")
+    assert daemon.rows("SELECT count(*) FROM documents WHERE verified_at IS NOT NULL") == [(0,)]
+    backup, scan = daemon.job("backup"), daemon.job("scan")
+    assert backup["next_run_at_s"] is None
+    assert backup["last_result"]
+    assert scan["next_run_at_s"] - scan["last_started_at_s"] > 6 * 3600
 
 
 def test_status_for_people(new_daemon, films):

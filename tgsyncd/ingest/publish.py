@@ -94,6 +94,10 @@ class Publisher:
         self._claims: dict[Path, VideoId] = {}
         self._locks: dict[VideoId, DeferredLock] = {}
 
+    def announce_to(self, notifier: LibraryNotifier | None) -> None:
+        """Tell another media server from now on, or none."""
+        self._notifier = notifier
+
     def base_of(self, video_id: VideoId, places: Sequence[Path], settings: PublishSettings) -> Path:
         """
         Return where the video is, or shall be, published.

@@ -7,6 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
 from twisted.logger import Logger
 
 from tgsyncd.errors import TgsyncdError
@@ -22,9 +23,12 @@ __all__ = ["LIVE", "reload", "reload_on_sighup", "sections_that_differ"]
 
 _log = Logger()
 
-LIVE = ("scan", "publish", "libraries", "ingest")
-"""Sections that are obeyed at once, except for ``FIXED``."""
-FIXED = {"scan": ("interval", "inotify"), "ingest": ("parallel",)}
+LIVE = (
+    "scan", "publish", "libraries", "ingest", "upload", "jobs", "jellyfin",
+    "video", "segments", "documents", "spool", "verify",
+)  # fmt: skip
+"""Sections that are obeyed at once, except for ``FIXED``; how videos are stored, from the next video on."""
+FIXED = {"scan": ("inotify",), "ingest": ("parallel",)}
 
 
 def reload_on_sighup(service: Service, load: Callable[[], Config], *, reactor: Any) -> None:
@@ -46,12 +50,21 @@ def reload(service: Service, load: Callable[[], Config]) -> None:
     else:
         old = service.app.config
         obeyed, waiting = sections_that_differ(old, new)
-        service.reconfigure(old.model_copy(update={name: getattr(new, name) for name in LIVE}))
+        service.reconfigure(_obeyed(old, new))
         _log.info(
             "configuration read again; changed: {obeyed}; needs a restart: {waiting}",
             obeyed=", ".join(obeyed) or "nothing", waiting=", ".join(waiting) or "nothing",
         )  # fmt: skip
     service.notifier.ready()
+
+
+def _obeyed(old: Config, new: Config) -> Config:
+    """Return the configuration with all that changes at once, and what is fixed as it was."""
+    changes: dict[str, Any] = {name: getattr(new, name) for name in LIVE}
+    for name, keys in FIXED.items():
+        fixed = {key: getattr(getattr(old, name), key) for key in keys}
+        changes[name] = changes[name].model_copy(update=fixed)
+    return old.model_copy(update=changes)
 
 
 def sections_that_differ(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -67,7 +80,7 @@ def sections_that_differ(old: Config, new: Config) -> tuple[list[str], list[str]
         waiting += fixed
         if name not in LIVE:
             waiting.append(name)
-        elif not fixed or len(fixed) < _changes(before, after):
+        elif not isinstance(before, BaseModel) or not fixed or len(fixed) < _changes(before, after):
             obeyed.append(name)
     return obeyed, waiting
 

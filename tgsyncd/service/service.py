@@ -10,7 +10,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from tgsyncd.assembly import WallClock, make_private
+from tgsyncd.assembly import (
+    WallClock,
+    build_notifier,
+    jellyfin_settings,
+    make_private,
+    pipeline_settings,
+    upload_limit,
+)
 from tgsyncd.bridge import start
 from tgsyncd.catalog.lock import CatalogLock
 from tgsyncd.daemon import Application
@@ -191,11 +198,27 @@ class Service:
 
     def reconfigure(self, config: Config) -> None:
         """Obey another configuration from the next file and the next scan on."""
-        self.app.config = config
+        before, self.app.config = self.app.config, config
+        self.app.pipeline.tools = dataclasses.replace(
+            self.app.pipeline.tools, settings=pipeline_settings(config)
+        )
+        if self.app.throttle is not None:
+            self.app.throttle.limit = upload_limit(config, self.clock)
+        if jellyfin_settings(before) != jellyfin_settings(config):
+            self._tell_another_jellyfin(config)
+        if (before.scan, before.jobs) != (config.scan, config.jobs):
+            self._plan_jobs()
         self.queue.order = config.ingest.order
         self.queue.wake()
         self.watcher.reconfigure()
         start(self._scan_soon(), lambda failure: _log.failure("a scan failed", failure=failure))
+
+    def _tell_another_jellyfin(self, config: Config) -> None:
+        """Announce to where the configuration says now; what waits for the other one is told it first."""
+        old, self.app.notifier = self.app.notifier, build_notifier(config, self._reactor)
+        self.app.publisher.announce_to(self.app.notifier)
+        if old is not None:
+            start(old.close(), lambda failure: _log.failure("closing Jellyfin's client", failure=failure))
 
     async def run_job(self, name: str) -> Mapping[str, Any]:
         """Run a job now; return how it ended. Raises NotFound."""
