@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.load import cpu_s, drive, hurry, median, quantile, table
+from benchmarks.playback_server import VIDEOS
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = (1, 8, 32)
@@ -51,7 +52,8 @@ def nginx(folder):
     files = folder / "files"
     files.mkdir()
     paths = {"large": [], "small": []}
-    for name, size, count in (("large", 15_000_000, 4), ("small", 3_000_000, 8)):
+    for name in SIZES:
+        size, count = VIDEOS[name]
         for number in range(count):
             (files / f"{name}-{number}.ts").write_bytes(os.urandom(size))
             paths[name].append(f"/{name}-{number}.ts")
@@ -98,8 +100,8 @@ def measure(server, name, connections, seconds):
 def warm_up(server):
     hurry(server[1], os.getpid())
     for name in SIZES:
-        drive(server[0], server[2][name], connections=1, seconds=1.0)
-        drive(server[0], server[2][name], connections=8, seconds=0.5)
+        for path in server[2][name]:
+            drive(server[0], [path], connections=1, seconds=0.02)
 
 
 def compare(peer, variants, name, connections, *, pairs, seconds):

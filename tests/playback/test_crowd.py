@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import asynccontextmanager
 
@@ -277,10 +278,11 @@ async def test_a_connection_without_a_request_is_closed(tmp_path):
 
 
 @inline
-async def test_no_log_line_holds_a_capability(tmp_path):
+async def test_no_log_line_holds_a_capability(tmp_path, caplog):
     """Answers at debug level with the client's address; errors and refusals too."""
     secret = {"auth": AuthMode.SIGNED, "capability_secret": b"s" * 32, "admin_token": "t0ken-of-the-admin"}
     events = []
+    caplog.set_level(logging.DEBUG)
     settings = ServerSettings(error_delay_s=0.0, trusted_proxies=("127.0.0.1",), **secret)
     server = await Server.start(tmp_path, settings)
     try:
@@ -318,3 +320,21 @@ async def test_a_crowd_is_reported_once_a_minute(tmp_path):
             globalLogPublisher.removeObserver(events.append)
     reports = [event for event in events if "refused" in event.get("log_format", "")]
     assert len(reports) <= 2
+
+
+@inline
+async def test_the_clock_of_a_later_request_starts_with_its_first_byte(tmp_path):
+    """Not with the connection, and also when it came behind another one."""
+    async with serving(tmp_path) as server:
+        client = await connect(server.port)
+        client.send("GET /healthz HTTP/1.1", "Host: localhost", "", "GET /heal", end=b"")
+        await client.until(lambda: b'"ok"' in client.received)
+        server.clock.advance(9)
+        client.send("thz HTTP/1.1", "Host: localhost")
+        await client.until(lambda: client.received.count(b'"ok"') == 2)
+        server.clock.advance(60)
+        client.send("GET", end=b"")
+        (channel,) = server.site.connections
+        await eventually(lambda: channel._deadline is not None)
+        server.clock.advance(10)
+        await client.until_closed()

@@ -56,7 +56,7 @@ class Outlet:
         self._channel: Any = request.channel
         self._is_paused = False
         self._waiting: Deferred[None] | None = None
-        self._sender = Sender.over(request)
+        self._sender = Sender.over(request, self._note_progress)
         limit_unsent(self._channel.transport, UNSENT_BYTES)
         request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
 
@@ -67,7 +67,6 @@ class Outlet:
     def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
         """Go on writing. May come without a pause before."""
         if self._sender is not None and self._sender.is_sending:
-            self._channel.stalled_since_s = self._reactor.seconds()
             self._sender.turn()
             return
         self._is_paused = False
@@ -95,12 +94,15 @@ class Outlet:
         position = span.start
         while position < span.stop:
             end = await span.bring(position)
-            self._channel.stalled_since_s = self._reactor.seconds()
-            await self._sender.send(span.fd, position, end)
+            self._note_progress()
+            await self._sender.send(span.fd, position, end, is_first=position == span.start)
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
             position = end
         limit_unsent(self._channel.transport, UNSENT_BYTES)
+
+    def _note_progress(self) -> None:
+        self._channel.stalled_since_s = self._reactor.seconds()
 
     def close(self) -> None:
         """End the answer."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WINDOW_BYTES = 2 << 20
 """So much is looked for in the page cache, or brought there, at once."""
 
-_SAMPLE_BYTES = 128 * 1024
-"""The kernel reads ahead, and keeps, at least this much in one piece (read_ahead_kb is 128)."""
+_SAMPLE_BYTES = 256 * 1024
+"""The kernel reads ahead 128 KiB at least (read_ahead_kb), twice that for who reads in order as we wrote."""
 
 
 @dataclass(frozen=True, slots=True)
