@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from tests.contracts.catalog import FILM, OTHER, SOURCE, FakeClock, finish, make_ref, store_rendition
-from tgsyncd.catalog import Catalog, CatalogLock
+from tgsyncd.catalog import Catalog, CatalogLock, database
 from tgsyncd.catalog.backups import backup_name, check_copy, list_backups, make_backup
 from tgsyncd.catalog.restoring import restore_catalog
 from tgsyncd.errors import CatalogError, CatalogNewer, NotFound, Refused
@@ -366,3 +366,57 @@ def test_copies_are_listed_the_newest_first(tmp_path):
     assert all(each.problem for each in found)
     assert found[1].made_at_s == 1_767_225_600
     assert list_backups(tmp_path / "none") == []
+
+
+class Killed(BaseException):
+    """Nothing of the process goes on after this."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kill_at_any_step_leaves_the_old_catalog_or_the_new_one(place, tmp_path, monkeypatch):
+    """Each is whole, and the same command completes it."""
+    path, copy = place
+    catalog = await open_catalog(path)
+    await store(catalog, FILM, first=0)
+    make_backup(path, copy)
+    await store(catalog, OTHER, first=10)
+    await catalog.delete_video(FILM)
+    await catalog.close()
+    before = tmp_path / "before.sqlite3"
+    shutil.copy(path, before)
+    sync, seen, steps = database.sync_file, [], 0
+
+    def killed_after(count):
+        def sync_file(target):
+            sync(target)
+            if len(seen) == count:
+                raise Killed
+            seen.append(target)
+
+        return sync_file
+
+    outcomes = set()
+    while True:
+        for each in path.parent.glob("catalog.sqlite3*"):
+            each.unlink()
+        shutil.copy(before, path)
+        seen.clear()
+        monkeypatch.setattr(database, "sync_file", killed_after(steps))
+        try:
+            restore(path, copy, exact=True)
+        except Killed:
+            steps += 1
+        else:
+            break
+        finally:
+            monkeypatch.setattr(database, "sync_file", sync)
+        videos = await reading(path, lambda catalog: tuple(video.video_id for video in catalog.videos()))
+        outcomes.add(videos)
+        restore(path, copy, exact=True)
+        videos = await reading(path, lambda catalog: tuple(video.video_id for video in catalog.videos()))
+        assert videos == (FILM,)
+        kept = sorted(path.parent.glob("catalog.sqlite3-replaced-*"))
+        assert len(kept) == 1
+        assert not list(path.parent.glob("*.restoring*"))
+    assert outcomes == {(OTHER,), (FILM,)}
+    assert steps > 4

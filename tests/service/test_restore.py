@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 from tests.service.running import wait_for
 from tests.service.test_rotate import path_of, refuses, tgsyncd
@@ -109,3 +111,31 @@ def test_a_video_whose_source_stands_is_stored_again(new_daemon, films):
     assert daemon.plays("A.strm") == before
     ((revision,),) = daemon.rows("SELECT current_revision FROM videos")
     assert revision > 1  # URLs of the first revision are cached for ever
+
+
+def test_a_source_that_we_moved_away_is_not_taken_for_a_removed_one(new_daemon, films):
+    """Though the catalog that knew is lost, and removed sources take their videos with them."""
+    daemon = new_daemon()
+    library = {"name": "Films", "source": "source", "publish": "library"}
+    daemon.configure(
+        libraries=[{**library, "after_publish": "move", "move_to": "done"}],
+        scan={"interval": "1 s", "on_source_removed": "delete"},
+    )
+    shutil.copy(films[0], daemon.source / "A.mkv")
+    (daemon.source / "notes.txt").write_text("the folder is not empty")
+    daemon.start().ready()
+    daemon.wait_for_strms("A.strm")
+    wait_for(lambda: (daemon.folder / "done" / "A.mkv").exists(), "A.mkv moved away")
+    daemon.stop()
+    copy = daemon.folder / "copy.sqlite3"
+    assert tgsyncd(daemon, "catalog", "backup", str(copy)).returncode == 0
+    with closing(sqlite3.connect(copy)) as db:  # as if it had been made before the file was moved
+        db.execute("DELETE FROM source_releases")
+        db.commit()
+    (daemon.data / "catalog.sqlite3").unlink()
+    assert tgsyncd(daemon, "catalog", "restore", str(copy)).returncode == 0
+    daemon.start().ready()
+    daemon.wait_for_log("the restored catalog is in force: 0 videos are gone")
+    daemon.wait_for_scans(3)
+    assert daemon.strms() == ["A.strm"]
+    daemon.plays("A.strm")
