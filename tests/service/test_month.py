@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import gc
 import logging
+import shutil
+import sys
+import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,10 +23,15 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
+from tests.fakes.simulated_clock import SimulatedClock
+from tests.integration.home import make_config
 from tgsyncd.assembly import WallClock
 from tgsyncd.bridge import event_loop
 from tgsyncd.config.running import JobsSection
+from tgsyncd.model import VideoId
+from tgsyncd.notify import Notifier
 from tgsyncd.schedule import Schedule
+from tgsyncd.service.service import Service
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_S = 3600.0
@@ -266,3 +278,132 @@ async def test_a_job_that_takes_all_day_runs_once_at_a_time_and_nobody_is_warned
         assert len(count) == 2
         await journal.schedule.stop()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+class Between:
+    """The real reactor, with its sockets, threads and processes, whose timers follow a clock that we move."""
+
+    def __init__(self, real, clock: SimulatedClock) -> None:
+        self._real = real
+        self.callLater = clock.callLater
+        self.seconds = clock.seconds
+        self.getDelayedCalls = clock.getDelayedCalls
+        self.now_s = clock.now_s
+
+    def __getattr__(self, name: str):
+        return getattr(self._real, name)
+
+
+class Months:
+    """A whole daemon over a folder of films, and the time that passes for it."""
+
+    def __init__(self, folder: Path, traveller) -> None:
+        self._traveller = traveller
+        self.clock = SimulatedClock(start_s=time.time())
+        self.source = folder / "source"
+        self.source.mkdir()
+        self.config = make_config(
+            folder,
+            libraries=[{"name": "Films", "source": self.source, "publish": folder / "films"}],
+            scan={"interval": "3 h", "rest": "0 s", "inotify": False},
+            jobs={"deletions": "30 */3 * * *"},
+        )
+
+    async def open(self) -> None:
+        between = Between(reactor, self.clock)
+        self.service = await Service.open(between, self.config, notifier=Notifier())
+        await self.service.start(host="127.0.0.1", port=0)
+        await self.reach(lambda: self.service._beginning.called)
+
+    async def reach(self, condition) -> None:
+        """Let sockets, threads and ffmpeg do their work, and short waits end, until something is so."""
+        for _ in range(6000):
+            if condition():
+                return
+            await pause(0.005)
+            self.clock.advance(0.05)
+        raise AssertionError(f"not reached: {self.service.status()}")
+
+    async def pass_hours(self, hours: int) -> None:
+        """Let the wall clock, the timers and the scheduler come so much later; wait for what that begins."""
+        self.clock.advance(hours * HOUR_S)
+        self._traveller.move_to(self.clock.now_s())
+        schedule = self.service.schedule
+        schedule._clock_offset_s = schedule._offset_s()
+        schedule._scheduler.wakeup()
+        await turn()
+        await turn()
+        # The check of our health too: what is under way when three hours pass would be called too slow.
+        checking = self.service.health._loop
+        await self.reach(
+            lambda: checking.call is not None and not any(job.is_running for job in schedule.report())
+        )
+
+    def weigh(self) -> dict[str, int]:
+        """What must not grow."""
+        gc.collect()
+        service, watcher = self.service, self.service.watcher
+        return {
+            "timers": len(self.clock.getDelayedCalls()),
+            "threads": threading.active_count(),
+            "files": len(list(Path("/proc/self/fd").iterdir())),
+            "tasks": len(asyncio.all_tasks(event_loop())),
+            "jobs": len(service.schedule._scheduler.get_jobs()),
+            "remembered": len(watcher.waiting) + len(watcher._look_at_s) + len(watcher._resting._seen)
+            + len(service.removal._missing) + len(service.ingesting.failures),
+            "copies": len(list((self.config.data_dir / "backups").glob("*"))),
+        }  # fmt: skip
+
+
+def pause(seconds: float) -> Deferred[None]:
+    """Let real time pass, whatever the reactor's clock shows."""
+    passed: Deferred[None] = Deferred()
+    event_loop().call_later(seconds, passed.callback, None)
+    return passed
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_month_of_a_whole_daemon_leaves_nothing_behind(tmp_path, films, log):
+    """One film stored, replaced, and gone; 31 nights; and at its end as many timers, threads and files."""
+    with time_machine.travel(dt.datetime(2027, 3, 7, 12, tzinfo=dt.UTC), tick=True) as traveller:
+        month = Months(tmp_path, traveller)
+        shutil.copy(films[0], month.source / "Film.mkv")
+        (month.source / "Bad.mkv").write_text("no film")
+        await month.open()
+        try:
+            stored = month.service.ingesting
+            await month.reach(lambda: stored.stored_count == 1 and len(stored.failures) == 1)
+            for _ in range(7 * 8):
+                await month.pass_hours(3)
+            before, blocks = month.weigh(), sys.getallocatedblocks()
+
+            shutil.copy(films[1], month.source / "Film.mkv")
+            await month.pass_hours(3)
+            await month.reach(lambda: stored.stored_count == 2)
+            for _ in range(12 * 8):
+                await month.pass_hours(3)
+            (month.source / "Film.mkv").unlink()
+            for _ in range(12 * 8):
+                await month.pass_hours(3)
+            after, grown = month.weigh(), sys.getallocatedblocks() - blocks
+            catalog = month.service.app.catalog
+            revisions = [each.number for each in catalog.revisions(VideoId("film"))]
+            reports = {job.name: job for job in month.service.schedule.report()}
+        finally:
+            await month.service.stop()
+
+    # The bad film, and since the last days the one that is missing.
+    assert (before.pop("remembered"), after.pop("remembered")) == (1, 2)
+    # Pools make threads up to their bounds.
+    assert max(before.pop("threads"), after.pop("threads")) < 30
+    assert before == after
+    assert after["copies"] == 7
+    assert grown < 50_000
+    assert revisions == [2]
+    assert not any(job.last_failed for job in reports.values())
+    documents = [path for path in (month.config.data_dir / "store").rglob("*") if path.is_file()]
+    assert sum("/1/" in str(path) for path in documents) == 0
+    assert (tmp_path / "films" / "Film.strm").exists()
+    told = [line for line in log if "statistics" not in line]
+    assert len(told) < 12, told
+    assert not any(line.startswith(("error", "critical")) for line in log)
