@@ -30,21 +30,46 @@ QUICK = {
 }
 
 
+def rows_of(lines):
+    """Return the rows of our table in these lines; where there is none, those of other tables as words."""
+    ours, others, columns = [], [], None
+    for line in lines:
+        text = line.strip()
+        if not text.startswith("|"):
+            columns = None
+        elif columns is None:
+            columns = [cell.strip() for cell in text.strip("|").split("|")]
+        elif not text.startswith("| ---"):
+            cells = [cell.strip() for cell in text.strip("|").split("|")]
+            if columns == [cell.strip() for cell in HEADER.strip("|").split("|")]:
+                ours.append(text)
+            else:
+                others.append(_row(columns, cells))
+    return ours or others
+
+
+def _row(columns, cells):
+    named = dict(zip(columns, cells, strict=False))
+    if "target" in named:
+        verdict = {"met": "ok"}.get(cells[-1], cells[-1])
+        return f"| {cells[0]} | {named['measured']} | | | {named['target']} | {verdict} |"
+    words = ", ".join(f"{cell} {name}" for name, cell in zip(columns[1:], cells[1:], strict=False))
+    return f"| {columns[0]}, {cells[0]} | {words} | | | | |"
+
+
 def run(name, options):
-    """Run one, show what it says; return the rows of its figures and whether it failed."""
+    """Run one, show what it says; return the rows of its figures."""
     begun_s = time.monotonic()
     print(f"\n== playback_{name}, {load_now()}", flush=True)
     argv = [sys.executable, "-m", f"benchmarks.playback_{name}", *options]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    rows, is_table = [], False
+    lines = []
     for line in process.stdout:
         print(line, end="", flush=True)
-        text = line.strip()
-        is_table = text == HEADER or (is_table and text.startswith("|"))
-        if is_table and text != HEADER and not text.startswith("| ---"):
-            rows.append(text)
+        lines.append(line)
     status = process.wait()
     print(f"== playback_{name}: {time.monotonic() - begun_s:.0f} s", flush=True)
+    rows = rows_of(lines)
     if status and not any("MISSED" in row for row in rows):
         rows.append(f"| {name} | | | | | ENDED WITH {status} |")
     return rows

@@ -13,6 +13,7 @@ stands beside how late a process is that does nothing else, in the same minutes.
 from __future__ import annotations
 
 import argparse
+import ast
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from tests.integration.soak import run_soak
 
 STALL_MS = 50.0
 BARE = """
-import asyncio, sys, time
+import asyncio, signal, sys, time
 from collections import Counter
 counts = Counter()
 async def main():
@@ -34,10 +35,11 @@ async def main():
         due = time.perf_counter() + 0.005
         await asyncio.sleep(0.005)
         counts[int((time.perf_counter() - due) * 1000)] += 1
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
+def tell(*_):
     print(dict(counts))
+    sys.exit(0)
+signal.signal(signal.SIGTERM, tell)
+asyncio.run(main())
 """
 
 
@@ -116,9 +118,10 @@ def main():
                 say=lambda words: print(words, load_now(), flush=True),
             )  # fmt: skip
     finally:
-        bare.send_signal(2)
-        counts = eval(bare.communicate(timeout=30)[0] or "{0: 1}")
+        bare.terminate()
+        counts = ast.literal_eval(bare.communicate(timeout=30)[0].strip() or "{0: 1}")
     print(f"viewers: {dict(report.seen)}; {report.stored} videos stored; {load_now()}")
+    print(f"broken off by the daemon: {dict(report.broken_off)}")
     at_rest, after = report.at_rest, report.after
     for name in ("rss_bytes", "descriptors", "threads", "calls"):
         print(f"{name}: {at_rest[name]} before anybody came, {after[name]} after all had left")
