@@ -6,14 +6,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from tests.integration.home import make_config, running, upload
+from tests.integration.telegram import a_telegram
 from tests.service.running import make_clip
 from tgsyncd.daemon import Application, UploadOptions
 from tgsyncd.ingest import release
@@ -298,3 +300,81 @@ async def test_a_library_that_keeps_again_forgets_what_it_owed(home, film):
         assert await housekeeping(app).releases() == "0 source files moved or deleted, 1 kept, 0 later"
         assert await housekeeping(app).releases() == "none owed"
     assert source.exists()
+
+
+class Killed(BaseException):
+    """What nothing catches: as far as this process goes, a SIGKILL."""
+
+
+def kill_at_commit(app: Application, number: int) -> list[int]:
+    """Let the process die just before its so manieth write to the catalog; return a list that counts them."""
+    commits, commit = [0], app.catalog._commit
+
+    async def counted(body):
+        commits[0] += 1
+        if commits[0] == number:
+            raise Killed
+        return await commit(body)
+
+    app.catalog._commit = counted
+    return commits
+
+
+@pytest.fixture(scope="module")
+def commits_of_one(tmp_path_factory, film):
+    """How many writes to the catalog one film takes, from its beginning to the end of its source file."""
+    counts = []
+
+    async def count():
+        at = Home(tmp_path_factory.mktemp("counting"), "delete")
+        source = at.put(film)
+        async with at.open() as app:
+            counts.append(kill_at_commit(app, 0))
+            await upload(app, source)
+
+    pytest_twisted.blockon(Deferred.fromCoroutine(count()))
+    return counts[0][0]
+
+
+@pytest.mark.parametrize("before_the_end", [0, 1, 3, 6, 7])
+@pytest_twisted.ensureDeferred
+async def test_a_kill_before_any_of_the_last_writes_loses_nothing(home, film, commits_of_one, before_the_end):
+    """The source stands there, or all of it was read back and plays; the next run comes to the same end."""
+    at = home("delete", verify="none")
+    source = at.put(film)
+    async with at.open() as app:
+        kill_at_commit(app, commits_of_one - before_the_end)
+        with suppress(Killed):
+            await upload(app, source)
+        del app.catalog._commit
+        assert source.exists() or None not in verified(app)
+        assert source.exists() or app.catalog.is_source_released("film", 1)
+    async with at.open() as app:
+        await housekeeping(app).releases()
+        if source.exists():  # the scan, or the job that finishes what is half published
+            await upload(app, source)
+            await housekeeping(app).releases()
+        assert not source.exists()
+        assert None not in verified(app)
+        (known,) = await app.catalog.known_sources()
+        assert (known.is_released, known.is_published) == (True, True)
+        assert app.catalog.owed_source_releases() == []
+    assert (at.library / "Film" / "Film.strm").exists()
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_in_telegram_nothing_is_deleted_unread(home, film, tmp_path, is_damaged):
+    """Every document is downloaded once more where the ingest verified none; one wrong bit keeps the file."""
+    async with a_telegram(tmp_path, bots=1, chats=1) as telegram:
+        at = home("delete", verify="none", **telegram.sections())
+        source = at.put(film)
+        async with at.open() as app:
+            await leave_owed(app, source)
+            assert set(verified(app)) == {None}
+            if is_damaged:
+                telegram.emulator.faults.add(kind="bit_flip", times=1000)
+            words = await housekeeping(app).releases()
+            assert words.startswith("0 source files" if is_damaged else "1 source files"), words
+            assert (None in verified(app)) is is_damaged
+    assert source.exists() is is_damaged
