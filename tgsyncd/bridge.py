@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["event_loop", "from_asyncio", "start", "to_asyncio", "use_steady_time"]
+__all__ = ["AsyncioCancelled", "event_loop", "from_asyncio", "start", "to_asyncio", "use_steady_time"]
+
+
+AsyncioCancelled = asyncio.CancelledError
+"""What a cancelled asyncio task raises; a BaseException, and not Twisted's."""
 
 
 def use_steady_time(reactor: Any) -> None:

@@ -19,7 +19,7 @@ from apscheduler.triggers.cron import CronTrigger
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from tgsyncd.bridge import event_loop, to_asyncio
+from tgsyncd.bridge import AsyncioCancelled, event_loop, to_asyncio
 from tgsyncd.errors import ConfigError, TgsyncdError
 from tgsyncd.formats.cron import parse_cron
 
@@ -84,7 +84,7 @@ class _Job:
         except CancelledError:
             self.result, self.has_failed = "stopped", True
             raise
-        except TgsyncdError as error:
+        except (TgsyncdError, OSError) as error:  # a disk that is full, gone or read-only is no fault of ours
             self.result, self.has_failed = str(error), True
             self.failures += 1
             if self.failures & (self.failures - 1) == 0:  # its 1st, 2nd, 4th, 8th time
@@ -266,7 +266,10 @@ class _Times(BaseTrigger):  # type: ignore[misc]  # APScheduler is untyped
 
 async def _as_asyncio(job: _Job) -> None:
     """Run a job from APScheduler, which is asyncio-coloured as the job is not."""
-    await to_asyncio(_without_cancel(job))
+    try:
+        await to_asyncio(_without_cancel(job))
+    except AsyncioCancelled:
+        return  # The scheduler was shut down, and would log a traceback of it.
 
 
 async def _without_cancel(job: _Job) -> None:

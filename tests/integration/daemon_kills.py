@@ -67,14 +67,20 @@ class Home(Daemon):
         folder.mkdir(parents=True)
         (folder / "token").touch(mode=0o600)
         (folder / "token").write_text(TOKEN)
-        super().__init__(
-            folder,
-            scan={"rest": "0.2 s", "interval": "1 s", **policies},
-            ingest={"parallel": 2},
-            jobs={"cleanup_keep": "0 s", "backup_keep": 2},
-            auth={"admin_token_file": "token"},
-            **{"documents": SMALL_DOCUMENTS, **sections},
-        )
+        self._policies = policies
+        self._sections = {
+            "ingest": {"parallel": 2},
+            "jobs": {"cleanup_keep": "0 s", "backup_keep": 2},
+            "auth": {"admin_token_file": "token"},
+            "documents": SMALL_DOCUMENTS,
+            **sections,
+        }
+        super().__init__(folder)
+        self.configure_scan()
+
+    def configure_scan(self, *, rest: str = "0.2 s") -> None:
+        """Write the configuration; files are taken when they have rested for so long."""
+        self.configure(scan={"rest": rest, "interval": "1 s", **self._policies}, **self._sections)
 
     starts_to_reconcile = 1
 

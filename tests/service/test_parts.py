@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -324,3 +325,21 @@ def test_alerts_ask_for_metrics_that_there_are():
         for name in re.findall(r"tgsyncd_(\w+)", rule["expr"]):
             name = name.removesuffix("_total")
             assert f'"{name}"' in sources or f'"tgsyncd_{name}"' in sources, name
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_job_that_runs_when_the_schedule_stops_is_no_error(caplog):
+    """APScheduler would log the cancellation as one, with a traceback."""
+    schedule, begun = Schedule(Times()), []
+
+    async def work():
+        begun.append(1)
+        await Deferred()
+
+    schedule.add("job", work, every_s=1.0)
+    schedule.start()
+    while not begun:
+        await deferLater(reactor, 0.05)
+    await schedule.stop()
+    await deferLater(reactor, 0.05)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text

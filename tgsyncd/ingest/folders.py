@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tgsyncd.ingest.watching import Known
 
-__all__ = ["WalkRules", "is_candidate", "look_at", "walk_folder"]
+__all__ = ["WalkRules", "is_candidate", "is_sample_or_trailer", "look_at", "walk_folder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,11 @@ def is_candidate(name: str, relative: str, rules: WalkRules, siblings: frozenset
     if any(f"{name}{suffix}" in siblings for suffix in rules.partial_suffixes):
         return False
     return _is_wanted(Path(name).stem, name, relative, rules)
+
+
+def is_sample_or_trailer(stem: str) -> bool:
+    """Tell by its name, without ending, whether a file or folder is a sample or a trailer."""
+    return bool(_SAMPLE.search(stem) or _TRAILER.search(stem))
 
 
 def _is_wanted(stem: str, name: str, relative: str, rules: WalkRules) -> bool:

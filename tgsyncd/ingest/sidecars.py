@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from tgsyncd.formats.jellyfin import is_nfo
 from tgsyncd.formats.jellyfin_sidecars import NFO_ENDING, match_sidecars, merge_sidecars
+from tgsyncd.ingest.folders import is_sample_or_trailer
 from tgsyncd.ingest.scan import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_sidecars(source: Path) -> dict[str, bytes]:
             siblings = [entry.name for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return {}
-    is_alone = sum(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in siblings) <= 1
+    is_alone = sum(_is_film(name) for name in siblings) <= 1
     found: dict[str, bytes] = {}
     for sidecar in match_sidecars(source.stem, siblings, is_alone=is_alone):
         data = _read(source.parent / sidecar.name)
@@ -44,6 +45,12 @@ def read_sidecars(source: Path) -> dict[str, bytes]:
         if data and (sidecar.ending != NFO_ENDING or is_nfo(data)):
             found[sidecar.ending] = data
     return found
+
+
+def _is_film(name: str) -> bool:
+    """Tell whether a file is a video that artwork may be of: releases bring samples along."""
+    path = Path(name)
+    return path.suffix.lower() in VIDEO_SUFFIXES and not is_sample_or_trailer(path.stem)
 
 
 def _read(path: Path) -> bytes:
