@@ -42,12 +42,17 @@ def make_stream(size_bytes, count, seed):
     return Stream(data=b"".join(parts), cuts=tuple(cuts))
 
 
-async def serve(folder, *, clip=False, **settings):
+async def serve(folder, *, clip=False, sendfile=True, disk_bytes=2_000_000_000, few=False, **settings):
+    """Serve; ``few``: so few segments that all of them fit into memory."""
     from tests.playback.streams import Server, clip_path, make_clip, with_longer_segments
+    from tgsyncd.playback import resources
     from tgsyncd.playback.access import capability_for
     from tgsyncd.playback.engine import CacheSettings, Engine
     from tgsyncd.playback.settings import AuthMode, ServerSettings
 
+    if not sendfile:
+        resources.can_send_files = lambda _: False
+    cache = CacheSettings(folder=Path(folder, "cache"), ahead_s=0.0, disk_bytes=disk_bytes)
     ended = Deferred()
 
     class Input(Protocol):
@@ -57,12 +62,12 @@ async def serve(folder, *, clip=False, **settings):
     server = await Server.start(
         Path(tempfile.mkdtemp(dir=folder)),
         ServerSettings(auth=AuthMode.SIGNED, capability_secret=SECRET, **settings),
-        make_engine=lambda catalog, store: Engine(
-            catalog, store, reactor, cache=CacheSettings(folder=Path(folder, "cache"), ahead_s=0.0)
-        ),
+        make_engine=lambda catalog, store: Engine(catalog, store, reactor, cache=cache),
     )
     paths, told = {}, {}
     for seed, (name, (size_bytes, count)) in enumerate(VIDEOS.items()):
+        if few and name != "long":
+            count = count // 4
         await server.add(name, make_stream(size_bytes, count, seed), document_bytes=15_000_000)
         key = capability_for(SECRET, name, server.catalog.video(name).capability_generation)
         paths[name] = [f"/p/{key}/segment/{name}/1/main/segment_{order:04d}.ts" for order in range(count)]
