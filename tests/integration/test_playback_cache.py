@@ -105,6 +105,33 @@ async def test_two_hundred_clients_of_a_cold_document_are_one_get_file_and_one_d
             assert (report["misses"], report["joined"]) == (1, CLIENTS - 1)
 
 
+@pytest_twisted.ensureDeferred
+async def test_another_bot_plays_when_one_does_not_answer(tmp_path):
+    """getFile of the first never comes: the second is asked when that is late, and the film goes on."""
+    film = await in_thread(make_film, "ts")
+    async with a_telegram(tmp_path, bots=2) as telegram:
+        config = make_config(tmp_path, **sections(telegram))
+        async with running(config, listen=False) as app:
+            (done,) = await upload(app, film)
+        cold = config.model_copy(update=without_cache(tmp_path, "cold"))
+        async with running(cold) as app, a_client() as client:
+            rendition = app.catalog.renditions(done.outcome.video_id, 1)[0]
+            # Who asks for segment 1 is a probe as yet: nothing is asked ahead for him.
+            segment = app.catalog.segments(rendition.rendition_id)[1]
+            document, *_ = app.catalog.documents_covering(rendition.rendition_id, segment.offset, segment.end)
+            assert len(document.ref.file_ids) == 2
+            first = min(document.ref.file_ids)
+            stall = telegram.emulator.faults.add("stall", method="getFile", bot_id=first, times=None)
+            url = app.playlist_url(done.outcome.video_id)
+            url = url.replace("/playlist/", "/segment/").replace(".m3u8", f"/segment_{segment.order:04}.ts")
+            answer = await client().get(url)
+            assert hashlib.sha256(await answer.content()).hexdigest() == segment.sha256
+            report = app.engine.report()
+            assert stall.struck == 1
+            assert (report["hedges"], report["hedges_won"]) == (1, 1)
+            telegram.emulator.faults.clear()
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest_twisted.ensureDeferred
 async def test_a_probe_as_jellyfin_does_it_asks_telegram_for_nothing(tmp_path, container):

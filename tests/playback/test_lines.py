@@ -64,7 +64,13 @@ def test_hedges_are_a_small_share_of_all_reads(reads):
     assert not may_hedge(bots=1, hedges=0, reads=10**6)
 
 
-SLOW = {"arrived_bytes": MB, "measured_s": 1.0, "need_bytes_per_s": MB, "largest_part_bytes": 4 * MB}
+SLOW = {
+    "arrived_bytes": MB,
+    "measured_s": 1.0,
+    "need_bytes_per_s": MB,
+    "largest_part_bytes": 4 * MB,
+    "busy_s": 0.4,
+}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,7 @@ SLOW = {"arrived_bytes": MB, "measured_s": 1.0, "need_bytes_per_s": MB, "largest
         ({"need_bytes_per_s": 0.0}, False),
         ({"largest_part_bytes": MB}, False),
         ({"connections": MAX_CONNECTIONS}, False),
+        ({"busy_s": 0.6}, False),
     ],
 )
 def test_a_connection_is_added_when_the_others_are_slower_than_the_video(change, adds):

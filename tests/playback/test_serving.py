@@ -453,6 +453,7 @@ async def test_videos_are_listed(server):
     assert one["renditions"][0]["container"] == Container.MPEGTS
     debug = json.loads((await fetch(server, "/debug/movie")).body)
     assert debug["renditions"][0]["documents"][0]["offset"] == 0
+    assert debug["renditions"][0]["cache"] == {"lost": []}
     assert json.loads((await fetch(server, "/debug")).body) == {"version": "test"}
 
 

@@ -189,7 +189,8 @@ class SegmentCache:
 
     def count_waiting(self) -> int:
         """Return how many readers wait for a segment that is still on its way."""
-        return sum(flight.readers for flight in self._memory if not (flight.is_landed or flight.is_for_head))
+        under_way = [each for each in self._memory if not (each.is_landed or each.is_for_head)]
+        return sum(flight.readers for flight in under_way) + len(self._relays)
 
     async def clean(self, used_before_s: float) -> tuple[int, int]:
         """Remove segments from disk that were last used before this; return how many, and their bytes."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from tgsyncd.playback.lines import SPLIT_MIN_BYTES, shall_add_connection
+from tgsyncd.playback.lines import MEASURED_S, SPLIT_MIN_BYTES, shall_add_connection
+from tgsyncd.playback.load import busy_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -86,6 +87,7 @@ class Crew:
         self._waiter: Deferred[None] | None = None
         self._since_s: float | None = None
         self._arrived_bytes = 0
+        self._busy_since_s = 0.0
 
     async def bring(self, gaps: list[tuple[int, int]]) -> None:
         """Fill these ranges, the first ones first. Raises what the store raises; then nothing goes on."""
@@ -155,22 +157,24 @@ class Crew:
     def _judge(self, arrived_bytes: int) -> None:
         now_s = self._now_s()
         if self._since_s is None:  # the wait for the first byte says nothing of the speed
-            self._since_s = now_s
+            self._since_s, self._busy_since_s = now_s, busy_s()
             return
         self._arrived_bytes += arrived_bytes
         largest = self._largest()
         if (
             self._flight.readers
             and largest is not None
+            and now_s - self._since_s >= MEASURED_S
             and shall_add_connection(
                 arrived_bytes=self._arrived_bytes,
                 measured_s=now_s - self._since_s,
                 need_bytes_per_s=self._need_bytes_per_s,
                 largest_part_bytes=largest.left_bytes,
                 connections=len(self._workers),
+                busy_s=busy_s() - self._busy_since_s,
             )
             and self._may_add()
         ):
-            self._since_s, self._arrived_bytes = now_s, 0
+            self._since_s, self._arrived_bytes, self._busy_since_s = now_s, 0, busy_s()
             self._on_added()
             self._begin()

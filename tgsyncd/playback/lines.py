@@ -40,6 +40,9 @@ HEADROOM = 1.25
 MEASURED_S = 1.0
 """So long a line is measured before it is judged, and again when a connection was added."""
 
+BUSY_SHARE = 0.5
+"""Who has been busy for half of the time is slow himself: more connections would only add to it."""
+
 SPLIT_MIN_BYTES = 512 * 1024
 """A part smaller than this is not worth a request of its own: latency takes as long as the bytes."""
 
@@ -95,17 +98,19 @@ def shall_add_connection(
     need_bytes_per_s: float,
     largest_part_bytes: int,
     connections: int,
+    busy_s: float,
 ) -> bool:
     """
     Tell whether a segment that somebody waits for gets one more connection.
 
     ``arrived_bytes`` came in the last ``measured_s`` by all its connections. ``need_bytes_per_s`` is what the
     video plays, 0 when that is not known. ``largest_part_bytes`` is the most that one connection has still to
-    bring, which would be divided.
+    bring, which would be divided. For ``busy_s`` of the time measured it was us who had work to do.
     """
     return (
         connections < MAX_CONNECTIONS
         and measured_s >= MEASURED_S
         and largest_part_bytes >= 2 * SPLIT_MIN_BYTES
         and arrived_bytes < need_bytes_per_s * HEADROOM * measured_s
+        and busy_s < BUSY_SHARE * measured_s
     )
