@@ -66,9 +66,27 @@ async def rotate(app: Application, video_id: VideoId | None, *, reactor: Any) ->
         await app.catalog.revoke_capabilities(check_video_id(video_id))
         videos = 1
     _log.info("the signed URLs of {what} are revoked", what=video_id or f"all {videos} videos")
-    strms = [strm for strm in await app.catalog.published_strms() if video_id in {None, strm.video_id}]
-    written = await rewrite_strms(app, strms, reactor=reactor)
-    return Rotation(videos=videos, strms_rewritten=written, strms_left=len(strms) - written)
+    written = 0
+    # Twice: what was just being published may have been written with the URL of a moment before.
+    for _ in range(2):
+        written += await rewrite_strms(app, await _stale_strms(app, video_id, reactor), reactor=reactor)
+    left = len(await _stale_strms(app, video_id, reactor))
+    return Rotation(videos=videos, strms_rewritten=written, strms_left=left)
+
+
+async def _stale_strms(app: Application, video_id: VideoId | None, reactor: Any) -> Sequence[PublishedStrm]:
+    """Return the ``.strm`` files, of this video or of all, that hold another URL than they should."""
+    found = []
+    for number, strm in enumerate(await app.catalog.published_strms()):
+        if number % BATCH == BATCH - 1:
+            await task.deferLater(reactor, 0)
+        if video_id in {None, strm.video_id} and strm.sha256 != _digest_of(app, strm.video_id):
+            found.append(strm)
+    return found
+
+
+def _digest_of(app: Application, video_id: VideoId) -> str:
+    return hashlib.sha256(f"{app.playlist_url(video_id)}\n".encode()).hexdigest()
 
 
 async def rewrite_strms(
