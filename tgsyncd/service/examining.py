@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -41,6 +42,8 @@ _log = Logger()
 
 LOGGED = 10
 """So many findings of a night are logged; ``tgsyncd check`` names all."""
+REPORTED = 10_000
+"""So many findings are returned, 3 MB of JSON; all are counted."""
 LIBRARY_KINDS = frozenset(
     {
         Kind.NOT_PUBLISHED,
@@ -72,6 +75,9 @@ class _Around:
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
+    async def pause(self) -> None:
+        await deferLater(self._reactor, 0)
 
     def root_of(self, library: str) -> Path | None:
         known = self._app.config.library(library)
@@ -244,7 +250,7 @@ def _report(examined: Examined, mended: Sequence[_Mended]) -> Mapping[str, Any]:
         "videos": examined.videos,
         "files": examined.files,
         "documents": examined.documents,
-        "findings": [finding_json(each) for each in examined.findings],
+        "findings": [finding_json(each) for each in examined.findings[:REPORTED]],
         "by_kind": dict(Counter(each.kind.value for each in examined.findings)),
         "repairs": [
             {"video_id": each.repair.video_id, "kind": each.repair.kind.value, "is_done": each.is_done,
