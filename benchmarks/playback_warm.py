@@ -5,8 +5,9 @@ Cached segments and playlists beside nginx serving the same files.
     python -m benchmarks.playback_warm [--pairs 9] [--seconds 0.6] [--only sendfile]
 
 Each server has one core, the client the other. Pairs are interleaved: nginx and tgsyncd in turn, and
-figures are medians of the pairs' ratios. The client takes the bytes, as players do; how much of its core that
-takes is in the table. Servers and client go before everything else on the machine where that is allowed.
+figures are medians of the pairs' ratios. The client has the kernel discard the bytes: one that takes them needs
+all of its core at the speed of sendfile, and would be what is measured (--take). Servers and client go before
+everything else on the machine where that is allowed.
 tgsyncd is measured three times: with the kernel sending its files (which is what it does), without that, and
 with its segments in memory only.
 """
@@ -93,10 +94,12 @@ def tgsyncd(folder, settings=None, core=SERVER_CORE):
         process.wait(30)
 
 
-def measure(server, name, connections, seconds):
+def measure(server, name, connections, options):
     port, pid, paths = server
     before = cpu_s(pid)
-    result = drive(port, paths[name], connections=connections, seconds=seconds)
+    result = drive(
+        port, paths[name], connections=connections, seconds=options.seconds, discard=not options.take
+    )
     return result, (cpu_s(pid) - before) / (result.body_bytes / 1e9)
 
 
@@ -107,13 +110,13 @@ def warm_up(server):
             drive(server[0], [path], connections=1, seconds=0.02)
 
 
-def compare(peer, variants, name, connections, *, pairs, seconds):
+def compare(peer, variants, name, connections, options):
     """Measure in turn; return for each variant the pairs (nginx, ours), each (result, CPU seconds per GB)."""
     seen = {variant: [] for variant in variants}
-    for _ in range(pairs):
+    for _ in range(options.pairs):
         for variant, server in variants.items():
-            theirs = measure(peer, name, connections, seconds)
-            seen[variant].append((theirs, measure(server, name, connections, seconds)))
+            theirs = measure(peer, name, connections, options)
+            seen[variant].append((theirs, measure(server, name, connections, options)))
     return seen
 
 
@@ -182,6 +185,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.6)
+    parser.add_argument("--take", action="store_true", help="take the bytes, instead of discarding them")
     parser.add_argument("--only", default="", help="a variant: sendfile, read or memory")
     options = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
@@ -194,9 +198,7 @@ def main():
         measured = {name: server for name, server in variants.items() if options.only in name}
         for name in SIZES:
             for connections in CONNECTIONS:
-                seen = compare(
-                    peer, measured, name, connections, pairs=options.pairs, seconds=options.seconds
-                )
+                seen = compare(peer, measured, name, connections, options)
                 what = f"{VIDEOS[name][0] // 1_000_000} MB, c = {connections}"
                 rows += [(f"{what}, {variant}", *row(pairs)) for variant, pairs in seen.items()]
                 if "sendfile" in seen:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -96,6 +97,7 @@ def _is_asked_by(url: str, name: str, port: int | None) -> bool:
     return parts.hostname == name and (parts.port or default) == (port or default)
 
 
+@lru_cache(maxsize=256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

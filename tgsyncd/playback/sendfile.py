@@ -78,12 +78,13 @@ class Sender:
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
         try:
-            self.turn()
             if is_first:
-                # What was written before, and the file: two turns of the reactor less to the first byte.
+                # Two turns of the reactor and two epoll_ctl less, until the first byte and in all.
                 self._transport.doWrite()
-                if vars(self._transport).get("doWrite") == self._do_write:
+                if not self._is_behind():
                     self._do_write()
+            if not waiting.called:
+                self.turn()
             await waiting
         finally:
             self._waiting = None
@@ -91,12 +92,16 @@ class Sender:
 
     def turn(self) -> None:
         """Begin to send, or do so as soon as what was written before is gone."""
-        if self._transport.dataBuffer or self._transport._tempDataLen:  # noqa: SLF001 (see _NEEDED)
+        if self._is_behind():
             # As FileDescriptor.write does when its buffer is full: doWrite then resumes the producer.
             self._transport.producerPaused = True
         elif "doWrite" not in vars(self._transport):  # abortConnection puts something there, too
             self._transport.doWrite = self._do_write
         self._transport.startWriting()
+
+    def _is_behind(self) -> bool:
+        """Tell whether something that was written before is still to be sent."""
+        return bool(self._transport.dataBuffer or self._transport._tempDataLen)  # noqa: SLF001 (see _NEEDED)
 
     def _do_write(self) -> Exception | None:
         """Send what the socket takes now. Returns what FileDescriptor.doWrite does."""

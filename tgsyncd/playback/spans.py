@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-WINDOW_BYTES = 2 << 20
+WINDOW_BYTES = 4 << 20
 """So much is looked for in the page cache, or brought there, at once."""
 
 _SAMPLE_BYTES = 256 * 1024
