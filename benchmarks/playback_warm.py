@@ -5,9 +5,9 @@ Cached segments and playlists beside nginx serving the same files.
     python -m benchmarks.playback_warm [--pairs 9] [--seconds 0.6] [--only sendfile]
 
 Each server has one core, the client the other. Pairs are interleaved: nginx and tgsyncd in turn, and
-figures are medians of the pairs' ratios. The client has the kernel discard the bytes: one that takes them needs
-all of its core at the speed of sendfile, and would be what is measured (--take). Servers and client go before
-everything else on the machine where that is allowed.
+figures are medians of the pairs' ratios. The client has the kernel discard the bytes: one that takes them
+needs all of its core at the speed of sendfile, and would be what is measured (--take). Servers and client go
+before everything else on the machine where that is allowed.
 tgsyncd is measured three times: with the kernel sending its files (which is what it does), without that, and
 with its segments in memory only.
 """
