@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.fakes.cli_shell import LAN
 from tgsyncd import errors
 from tgsyncd.cli.app import EXIT_CODES, VERBS, cli
-from tgsyncd.cli.shell import Shell
+from tgsyncd.cli.shell import Lines, Shell
 from tgsyncd.logs import Redactor
 from tgsyncd.model import Stage, Video, VideoId, Wanted
 
@@ -112,7 +112,7 @@ def test_nothing_that_a_file_says_reaches_the_terminal_as_a_code(tgsyncd):
 def test_codes_are_shown_and_not_carried_out_whoever_prints(stream):
     """Lines stay lines."""
     out = io.StringIO()
-    shell = SimpleNamespace(redactor=Redactor())
+    shell = SimpleNamespace(redactor=Redactor(), lines=Lines())
     console = Console(file=out, width=80)
     shell.out = shell.err = console
     shell.note = lambda text: Shell.note(shell, text)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -243,6 +244,23 @@ def test_a_clock_that_is_a_day_off(daemon, films):
     begun_s = time.monotonic()
     assert daemon.stop() == 0
     assert time.monotonic() - begun_s < 30
+
+
+@pytest.mark.parametrize("log_format", ["text", "json", "journal"])
+def test_a_log_line_is_one_line_whatever_a_file_is_called(daemon, log_format):
+    """A name with line breaks and codes for terminals forges no line."""
+    (daemon.source / "a\n<3>error: forged\x1b[2J.mkv").write_text("no film")
+    daemon.environ["TGSYNCD_VERIFI"] = "none"  # warned of before anything runs
+    daemon.start("--log-format", log_format)
+    begins = {"text": r"\d{4}-\d\d-\d\dT[\d:]+Z \w+: ", "json": r'\{"time": ".*\}$', "journal": r"<\d>"}
+    daemon.wait_for_log("is not stored .not again until the file changes")
+    assert daemon.stop() == 0
+    lines = daemon.text().splitlines()
+    assert not [line for line in lines if not re.match(begins[log_format], line)], daemon.text()
+    for said in ("VERIFI sets nothing", "players are given http", "listening on", "stopping"):
+        assert len(daemon.lines_with(said)) == 1, said
+    assert "\x1b" not in daemon.text()
+    assert all(json.loads(line)["level"] for line in lines if log_format == "json")
 
 
 class StoringOnly:

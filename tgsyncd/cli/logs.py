@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tgsyncd.cli.text import render_time
+from twisted.logger import Logger, LogLevel
+
+from tgsyncd.cli.text import printable, render_time
 from tgsyncd.logs import begin_logging
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def begin_service_log(shell: Shell, verbosity: int, log_format: str) -> None:
         source = str(event.get("log_namespace", ""))
         if level in _CHATTER and event and not verbosity and not source.startswith("tgsyncd"):
             return  # Twisted names each port and each connection's factory that it begins and ends.
+        if "log_failure" not in event:
+            text = printable(text)  # One event, one line: a file's name may hold line breaks.
         shell.err.file.write(shell.redactor.redact(render(level, text, event)) + "\n")
         shell.err.file.flush()
 
@@ -59,6 +63,8 @@ def begin_service_log(shell: Shell, verbosity: int, log_format: str) -> None:
         level="debug" if verbosity else "info",
         write_event=write,
     )
+    ours = Logger(namespace="tgsyncd.cli")
+    shell.lines.write = lambda level, note: ours.emit(LogLevel.levelWithName(level), "{note}", note=note)
 
 
 def render_text(level: str, text: str, event: Mapping[str, Any]) -> str:

@@ -31,6 +31,13 @@ Main = Callable[[Any], Coroutine["Deferred[Any]", Any, int]]
 """A verb's work: given the reactor, it returns the exit code."""
 
 
+@dataclass(slots=True)
+class Lines:
+    """Where a daemon's notes go, which are lines of its log: level and text. None: to standard error."""
+
+    write: Callable[[str, str], None] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """The outside world of one command."""
@@ -48,6 +55,7 @@ class Shell:
     addresses: Callable[[], tuple[InterfaceAddress, ...]] = own_addresses
     asker: Asker = field(default_factory=TerminalAsker)
     """Who answers questions."""
+    lines: Lines = field(default_factory=Lines)
     redactor: Redactor = field(default_factory=Redactor)
     """Knows the secrets as soon as they are read; nothing on standard error holds one."""
 
@@ -86,15 +94,24 @@ class Shell:
 
     def warn(self, text: str) -> None:
         """Write a warning to standard error."""
-        self.note(f"warning: {text}")
+        if self.lines.write is not None:
+            self.note(text, level="warn")
+        else:
+            self.note(f"warning: {text}")
 
-    def note(self, text: str) -> None:
-        """Write a line that is not a result to standard error."""
+    def note(self, text: str, *, level: str = "info") -> None:
+        """Write a line that is not a result to standard error, or to a daemon's log."""
         text = printable_lines(self.redactor.redact(text))
+        if self.lines.write is not None:
+            self.lines.write(level, "; ".join(line.strip() for line in text.splitlines()))
+            return
         self.err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show_error(self, error: TgsyncdError) -> None:
-        """Write an error and its remedy to standard error."""
+        """Write an error and its remedy to standard error, or to a daemon's log."""
+        if self.lines.write is not None:
+            self.note(str(error), level="error")
+            return
         self.note(f"error: {error.message}")
         if error.hint:
             self.note(f"  {error.hint}")

@@ -66,8 +66,11 @@ class Spool:
         self._cancelled = False
         self._wakers: list[Callable[[], None]] = []
         self._serial = count()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep()
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep()
+        except OSError as error:
+            raise _translate(error, directory / SUFFIX) from error
 
     @property
     def used_bytes(self) -> int:
@@ -82,7 +85,10 @@ class Spool:
         Raises
             SpaceError
         """
-        free = shutil.disk_usage(self._directory).free
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except OSError as error:
+            raise _translate(error, self._directory) from error
         if free - needed_bytes < self._reserve:
             raise SpaceError(
                 f"{self._directory} has {free:,} bytes free, and {needed_bytes:,} are needed "

@@ -90,6 +90,7 @@ class JellyfinNotifier:
         if self._pending:
             self._announce_soon()
         self._probing.schedule()
+        self._keep()
 
     @property
     def is_down(self) -> bool:

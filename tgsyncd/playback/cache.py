@@ -92,6 +92,7 @@ class SegmentCache:
         self._record_uses = record_uses
         self._counters = Counters()
         self._uses = Uses()
+        self._unrecorded = 0
         self._layouts = Layouts(reader)
         self._sessions = Sessions()
         self._memory = Memory(settings.memory_bytes)
@@ -388,4 +389,8 @@ class SegmentCache:
         try:
             await self._record_uses(uses)
         except Exception as error:  # noqa: BLE001 (statistics; what matters is said where it matters)
-            self._log.warn("what the cache counted was not recorded: {error}", error=error)
+            self._unrecorded += 1
+            if self._unrecorded & (self._unrecorded - 1) == 0:  # each minute of a full disk would be a line
+                self._log.warn("what the cache counted was not recorded: {error}", error=error)
+        else:
+            self._unrecorded = 0

@@ -113,6 +113,7 @@ class Shelf:
         self._scanning: Deferred[None] | None = None
         self._write_lock = DeferredLock()
         self._queued = 0
+        self._troubles = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -203,6 +204,7 @@ class Shelf:
         except OSError as error:
             self._note_trouble(error)
             return False
+        self._troubles = 0
         shelved = Shelved(
             size_bytes=len(data),
             last_used_s=self._clock.now_s(),
@@ -244,7 +246,9 @@ class Shelf:
             self._add(name, Shelved(size_bytes=size_bytes, last_used_s=used_s))
 
     def _note_trouble(self, error: object) -> None:
-        self._log.warn("the cache folder {folder}: {error}", folder=self.folder, error=error)
+        self._troubles += 1
+        if self._troubles & (self._troubles - 1) == 0:  # its 1st, 2nd, 4th, 8th time: a full disk stays full
+            self._log.warn("the cache folder {folder}: {error}", folder=self.folder, error=error)
 
 
 def _open_verified(path: Path, size_bytes: int, sha256: str | None) -> int:

@@ -58,6 +58,7 @@ class Upstream:
         self._lines = store if isinstance(store, SeveralLines) else None
         self.hedging = Hedging(self.count_bots)
         self.lost = Lost(reactor.seconds)
+        self._failures = 0
 
     async def open(self, rendition: Rendition, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """
@@ -146,6 +147,7 @@ class Upstream:
                     if self.lost:
                         self.lost.forget_document(document.ref)
                     deadline, delay_s = None, self.patience.first_delay_s
+                    self._failures = 0
                     yield chunk
             except StoreUnavailable as error:
                 now = self._reactor.seconds()
@@ -153,14 +155,19 @@ class Upstream:
                 wait_s = max(delay_s, error.retry_after_s or 0.0)
                 if now + wait_s > deadline:
                     raise
-                self._log.warn(
-                    "the store does not answer for document {number}, asked again in {wait_s} s: {error}",
-                    number=document.number,
-                    wait_s=wait_s,
-                    error=error,
-                )
+                self._tell(error, wait_s)
                 await chunks.aclose()
                 await task.deferLater(self._reactor, wait_s)
                 delay_s = min(delay_s * 2, self.patience.max_delay_s)
             finally:
                 await chunks.aclose()
+
+    def _tell(self, error: StoreUnavailable, wait_s: float) -> None:
+        """Say that the store does not answer, the 1st, 2nd, 4th, 8th time: readers ask again and again."""
+        self._failures += 1
+        if self._failures & (self._failures - 1) == 0:
+            self._log.warn(
+                "the store does not answer, and is asked again in {wait_s:.0f} s: {error}",
+                wait_s=wait_s,
+                error=error,
+            )

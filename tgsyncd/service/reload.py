@@ -46,7 +46,8 @@ def reload(service: Service, load: Callable[[], Config]) -> None:
     try:
         new = load()
     except TgsyncdError as error:
-        _log.error("the configuration is not read again: {error}", error=error)
+        words = "; ".join(line.strip() for line in str(error).splitlines())
+        _log.error("the configuration is not read again: {error}", error=words)
     else:
         old = service.app.config
         obeyed, waiting = sections_that_differ(old, new)

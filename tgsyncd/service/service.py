@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from tgsyncd.config.schema import Config
+    from tgsyncd.jellyfin.notifier import JellyfinNotifier
     from tgsyncd.model import VideoId
     from tgsyncd.notify import Notifier
 
@@ -173,7 +174,7 @@ class Service:
         if self.app.config.scan.inotify:
             await self.kernel.watch(self.app.config.libraries)
         if self.app.notifier is not None:
-            self.app.notifier.resume(Memory(self.app.config.data_dir / "jellyfin-state.json"))
+            self.app.notifier.resume(self._jellyfin_memory())
         await self.schedule.run_now("published")
         await self.schedule.run_now("releases")
         await self.handing.resume()
@@ -217,8 +218,19 @@ class Service:
         """Announce to where the configuration says now; what waits for the other one is told it first."""
         old, self.app.notifier = self.app.notifier, build_notifier(config, self._reactor)
         self.app.publisher.announce_to(self.app.notifier)
+        start(
+            self._hand_over(old, self.app.notifier),
+            lambda failure: _log.failure("closing Jellyfin's client", failure=failure),
+        )
+
+    async def _hand_over(self, old: JellyfinNotifier | None, new: JellyfinNotifier | None) -> None:
         if old is not None:
-            start(old.close(), lambda failure: _log.failure("closing Jellyfin's client", failure=failure))
+            await old.close()
+        if new is not None:
+            new.resume(self._jellyfin_memory())
+
+    def _jellyfin_memory(self) -> Memory:
+        return Memory(self.app.config.data_dir / "jellyfin-state.json")
 
     async def run_job(self, name: str) -> Mapping[str, Any]:
         """Run a job now; return how it ended. Raises NotFound."""
