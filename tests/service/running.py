@@ -22,7 +22,8 @@ from typing import TypeVar
 import yaml
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
+WAIT_S = 180.0
+"""A daemon starts in a second; in a minute where twenty others want the same two cores."""
 T = TypeVar("T")
 
 
