@@ -95,6 +95,38 @@ def test_a_wait_for_no_chat_stops_the_bot_everywhere():
     assert isinstance(limits.choose(START_S, [(2, -1)]), Slot)
 
 
+def learned(rules, took_s=4.0, size_bytes=100):
+    """Limits that have seen how long uploads of this size take, a while ago."""
+    limits = Limits(rules)
+    for n in range(5):
+        slot = limits.choose(START_S - 1000 + 10 * n, [(1, -1)], size_bytes)
+        limits.finish(slot, START_S - 1000 + 10 * n + took_s)
+    return limits
+
+
+def test_a_small_upload_does_not_arrive_on_the_heels_of_a_large_one():
+    """They begin as far apart as makes them arrive a second apart, but at most two seconds more."""
+    limits = learned(LimitRules())
+    assert isinstance(limits.choose(START_S, [(1, -1)], 100), Slot)
+    assert limits.choose(START_S, [(1, -1)], 100) == Wait(until_s=START_S + 1.05)
+    assert limits.choose(START_S, [(1, -1)], 75) == Wait(until_s=START_S + 1.05 + 1.0)
+    assert limits.choose(START_S, [(1, -1)], 1) == Wait(until_s=START_S + 1.05 + 2.0)
+    assert limits.choose(START_S, [(1, -1)]) == Wait(until_s=START_S + 1.05), "of unknown size"
+
+
+def test_a_short_wait_within_the_budget_does_not_unlearn_how_long_uploads_take():
+    """It was the second, not the minute; a wait with the minute used up says that uploads were too early."""
+    limits = learned(FAST)
+    took_s = limits._pair(1, -1).lead_s(100)
+    assert took_s > 3
+    limits.flood(limits.choose(START_S, [(1, -1)], 100), START_S + 4, 1)
+    assert limits._pair(1, -1).lead_s(100) == took_s
+    for n in range(20):
+        limits.finish(limits.choose(START_S + 10 + n, [(1, -1)], 100), START_S + 10.5 + n)
+    limits.flood(limits.choose(START_S + 70.2, [(1, -1)], 100), START_S + 70.4, 1)
+    assert limits._pair(1, -1).lead_s(100) == 0.0
+
+
 def test_what_is_in_flight_holds_its_slot():
     """Twenty uploads at once are twenty messages, although none has arrived."""
     limits = Limits(FAST)

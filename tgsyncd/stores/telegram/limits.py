@@ -17,16 +17,13 @@ All times are wall-clock seconds, because they are kept over restarts.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tgsyncd.stores.telegram.usage import MARGIN_S, WINDOW_S, Block, Pair, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-WINDOW_S = 60.0
-
-MARGIN_S = 0.05
-"""Clocks and networks jitter."""
 
 SHARED_FOR_S = 6 * 3600.0
 """How long a chat is believed to count its bots together before that is tried again."""
@@ -42,9 +39,6 @@ _WELL_BELOW = 0.75
 
 BLOCK_MAX_S = 7 * 86_400.0
 """A longer wait in a state file was not written by a healthy clock. Seen in the wild: 10,072 s."""
-
-_LEAD_SAMPLES = 20
-_LEAD_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,74 +93,6 @@ class LimitsState:
     """(chat_id, until when it is believed to count its bots together)."""
 
 
-@dataclass(slots=True)
-class _Block:
-    """An order to be quiet. It keeps its length when the wall clock is set back."""
-
-    at_s: float = 0.0
-    until_s: float = 0.0
-
-    def ends_s(self, now_s: float) -> float:
-        if now_s < self.at_s:
-            self.until_s -= self.at_s - now_s
-            self.at_s = now_s
-        return self.until_s
-
-    def extend(self, now_s: float, wait_s: float) -> None:
-        if now_s + wait_s > self.ends_s(now_s):
-            self.at_s, self.until_s = now_s, now_s + wait_s
-
-
-@dataclass(slots=True)
-class _Window:
-    """Arrivals of the last minute, and what is in flight."""
-
-    arrived_at_s: deque[float] = field(default_factory=deque)
-    in_flight: dict[int, float] = field(default_factory=dict)
-    """Slot number to when it began."""
-    last_begun_s: float = 0.0
-
-    @property
-    def used(self) -> int:
-        """Messages of the last minute, those in flight included."""
-        return len(self.in_flight) + len(self.arrived_at_s)
-
-    def forget_old(self, now_s: float) -> None:
-        while self.arrived_at_s and not now_s - WINDOW_S < self.arrived_at_s[0]:
-            self.arrived_at_s.popleft()
-        if self.arrived_at_s and self.arrived_at_s[-1] > now_s:  # the clock was set back
-            self.arrived_at_s = deque(min(at, now_s) for at in self.arrived_at_s)
-
-    def free_at_s(self, limit: int, lead_s: float) -> float | None:
-        """When one more may begin so that it arrives in a free slot; None: one must arrive first."""
-        spare = limit - self.used
-        if spare > 0:
-            return 0.0
-        if len(self.arrived_at_s) + spare <= 0:
-            return None
-        return self.arrived_at_s[-spare] + WINDOW_S + MARGIN_S - lead_s
-
-
-@dataclass(slots=True)
-class _Pair:
-    window: _Window = field(default_factory=_Window)
-    block: _Block = field(default_factory=_Block)
-    lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_LEAD_SAMPLES))
-    """(seconds, bytes) of what arrived."""
-
-    def lead_s(self, size_bytes: int) -> float:
-        if len(self.lately) < _LEAD_SAMPLES // 4:
-            return 0.0
-        # Much smaller ones say little; of larger ones, a part of their time.
-        alike = [(took_s, size) for took_s, size in self.lately if size * 2 >= size_bytes] or self.lately
-        shortest_s = min(took_s * _part(size_bytes, size) for took_s, size in alike)
-        return min(shortest_s * _LEAD_SHARE, WINDOW_S / 2)
-
-
-def _part(size_bytes: int, of_bytes: int) -> float:
-    return min(1.0, size_bytes / of_bytes) if size_bytes and of_bytes else 1.0
-
-
 class Limits:
     """The budgets of all bots and chats. Holds no clock: every decision takes ``now_s``."""
 
@@ -174,9 +100,9 @@ class Limits:
         self._rules = rules
         interval_s = rules.chat_interval_s
         self._chat_interval_s = interval_s + MARGIN_S if interval_s else 0.0
-        self._pairs: dict[tuple[int, int], _Pair] = {}
-        self._bots: dict[int, _Pair] = {}
-        self._chats: dict[int, _Window] = {}
+        self._pairs: dict[tuple[int, int], Pair] = {}
+        self._bots: dict[int, Pair] = {}
+        self._chats: dict[int, Window] = {}
         self._shared_until_s: dict[int, float] = {}
         self._evidence_since_s: dict[int, float] = {}
         self._suspect_until_s: dict[int, float] = {}
@@ -213,17 +139,17 @@ class Limits:
         for window in (pair.window, bot.window, chat):
             window.forget_old(now_s)
         per_minute = self._rules.messages_per_minute
-        lead_s = pair.lead_s(size_bytes)
+        lead_s, takes_s = pair.lead_s(size_bytes), pair.takes_s(size_bytes)
         times = [
             pair.window.free_at_s(per_minute, lead_s),
             self._bot_free_at_s(now_s, bot),
             pair.block.ends_s(now_s),
             bot.block.ends_s(now_s),
-            min(pair.window.last_begun_s, now_s) + self._chat_interval_s,
+            pair.window.paced_at_s(now_s, self._chat_interval_s, takes_s),
         ]
         if self.is_shared(chat_id, now_s):
             times.append(chat.free_at_s(per_minute, lead_s))
-            times.append(min(chat.last_begun_s, now_s) + self._chat_interval_s)
+            times.append(chat.paced_at_s(now_s, self._chat_interval_s, takes_s))
         known = [at_s for at_s in times if at_s is not None]
         return max(known) if len(known) == len(times) else None
 
@@ -271,7 +197,8 @@ class Limits:
         if own <= per_minute * _WELL_BELOW and together >= per_minute:
             self._note_evidence(slot.chat_id, now_s, retry_after_s)
         self._give_back(slot)
-        pair.lately.clear()  # the lead may have been the reason
+        if own >= per_minute:
+            pair.lately.clear()  # the lead may have been the reason
         pair.block.extend(now_s, retry_after_s + MARGIN_S)
 
     def flood_pair(self, bot_id: int, chat_id: int, now_s: float, retry_after_s: float) -> None:
@@ -308,22 +235,22 @@ class Limits:
             pair.window.arrived_at_s = deque(sorted(kept.arrived_at_s))
             length_s = kept.blocked_until_s - kept.blocked_at_s
             if 0.0 < length_s <= BLOCK_MAX_S:
-                pair.block = _Block(kept.blocked_at_s, kept.blocked_until_s)
+                pair.block = Block(kept.blocked_at_s, kept.blocked_until_s)
             if kept.chat_id:
                 chat = self._chat(kept.chat_id)
                 chat.arrived_at_s = deque(sorted([*chat.arrived_at_s, *kept.arrived_at_s]))
         self._shared_until_s = dict(state.shared_until_s)
 
-    def _pair(self, bot_id: int, chat_id: int) -> _Pair:
-        return self._pairs.setdefault((bot_id, chat_id), _Pair())
+    def _pair(self, bot_id: int, chat_id: int) -> Pair:
+        return self._pairs.setdefault((bot_id, chat_id), Pair())
 
-    def _bot(self, bot_id: int) -> _Pair:
-        return self._bots.setdefault(bot_id, _Pair())
+    def _bot(self, bot_id: int) -> Pair:
+        return self._bots.setdefault(bot_id, Pair())
 
-    def _chat(self, chat_id: int) -> _Window:
-        return self._chats.setdefault(chat_id, _Window())
+    def _chat(self, chat_id: int) -> Window:
+        return self._chats.setdefault(chat_id, Window())
 
-    def _windows(self, slot: Slot) -> tuple[_Window, _Window, _Window]:
+    def _windows(self, slot: Slot) -> tuple[Window, Window, Window]:
         return (
             self._pair(slot.bot_id, slot.chat_id).window,
             self._bot(slot.bot_id).window,
@@ -349,7 +276,7 @@ class Limits:
         shared_until_s = self._shared_until_s.get(chat_id, 0.0)
         return now_s < suspect_until_s <= now_s + WINDOW_S or now_s < shared_until_s <= now_s + SHARED_FOR_S
 
-    def _bot_free_at_s(self, now_s: float, bot: _Pair) -> float:
+    def _bot_free_at_s(self, now_s: float, bot: Pair) -> float:
         """When the bot may begin: 30 a second over all chats, by when they began."""
         recent = sorted(at for at in bot.window.in_flight.values() if now_s - 1.0 < at)
         recent += [at for at in bot.window.arrived_at_s if now_s - 1.0 < at]
@@ -379,9 +306,11 @@ class Limits:
             begun_at_s=now_s,
             size_bytes=size_bytes,
         )
+        takes_s = self._pair(bot_id, chat_id).takes_s(size_bytes)
         for window in self._windows(slot):
             window.in_flight[slot.number] = now_s
             window.last_begun_s = now_s
+            window.last_takes_s = takes_s
         return slot
 
     def _give_back(self, slot: Slot) -> None:
