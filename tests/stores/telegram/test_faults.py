@@ -19,6 +19,33 @@ from tests.stores.telegram.support import a_world, until
 
 SIZE = 300_000
 
+
+def revoked(world):
+    world.emulator.state.revoke_token(world.bots[0].bot_id)
+
+
+def kicked(world):
+    world.emulator.state.set_member(world.chats[0].chat_id, world.bots[0], "kicked")
+
+
+def ranges_ignored(world):
+    world.emulator.knobs.change(range_honoured=False)
+
+
+def paths_expired(world):
+    world.emulator.state.expire_paths()
+
+
+def refused_for_20_s(world):
+    """Connections are cut, and none is taken."""
+    down = Deferred.fromCoroutine(world.emulator.go_down())
+    world.clock.callLater(20.0, lambda: down.addCallback(lambda _: come_back(world)))
+
+
+def come_back(world):
+    return Deferred.fromCoroutine(world.emulator.come_back())
+
+
 # What goes wrong, and what it is that it shall strike.
 FAULTS = {
     "flood of 5 s": [{"kind": "flood", "retry_after_s": 5, "times": 2}],
@@ -40,6 +67,11 @@ FAULTS = {
     "temporarily unavailable": [{"kind": "temporarily_unavailable", "method": "getFile", "times": 3}],
     "401 for a moment": [{"kind": "error", "code": 401, "times": 1}],
     "404 on the file": [{"kind": "error", "code": 404, "method": "download", "times": 2}],
+    "a bot's token is revoked": [revoked],
+    "a bot is kicked": [kicked],
+    "Range is ignored": [ranges_ignored],
+    "file_paths have expired": [paths_expired],
+    "connections are refused": [refused_for_20_s],
     "all at once": [
         {"kind": "html", "code": 502},
         {"kind": "flood", "retry_after_s": 100},
@@ -54,7 +86,10 @@ matrix = pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS.keys())
 
 def strike(world, faults):
     for fault in faults:
-        world.emulator.faults.add(**fault)
+        if callable(fault):
+            fault(world)
+        else:
+            world.emulator.faults.add(**fault)
 
 
 def assert_only(world, *refs):
