@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import http.client
 import os
 import random
 import signal
@@ -19,10 +20,9 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,7 +157,16 @@ class TelegramHome(Home):
 class Killing:
     """Homes, one after the other, until there were so many kills."""
 
-    def __init__(self, folder: Path, *, kills: int, seed: int, telegram_every: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kills: int,
+        seed: int,
+        telegram_every: int,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._tell = tell
         self.report = Report()
         self._folder = folder
         self._kills = kills
@@ -176,6 +185,7 @@ class Killing:
                 self._kill_here(home, world, rest)
                 self.report.played += rest.played
                 self.report.probed += rest.probed
+            self._tell(f"{self.report.homes} homes, {self.report.kills} kills, all well")
         return self.report
 
     @contextlib.contextmanager
@@ -280,7 +290,7 @@ def _in_background(work, *args) -> None:
     """Ask, and do not mind that nobody may live to answer."""
 
     def run() -> None:
-        with contextlib.suppress(OSError, ValueError, AssertionError, urllib.error.URLError):
+        with contextlib.suppress(OSError, ValueError, AssertionError, http.client.HTTPException):
             work(*args)
 
     threading.Thread(target=run, daemon=True).start()
@@ -317,7 +327,13 @@ def main() -> None:
     print(f"seed {seed}", flush=True)
     with contextlib.ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kills")))
-        killing = Killing(folder, kills=arguments.kills, seed=seed, telegram_every=arguments.telegram_every)
+        killing = Killing(
+            folder,
+            kills=arguments.kills,
+            seed=seed,
+            telegram_every=arguments.telegram_every,
+            tell=lambda text: print(text, flush=True),
+        )
         began = time.monotonic()
         try:
             killing.run()
