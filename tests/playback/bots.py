@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from tgsyncd.errors import StoreUnavailable
 
@@ -22,6 +22,8 @@ class Bot:
     fails: bool = False
     stalls_at: int | None = None
     """From this offset of a document on it is silent."""
+    gives_up_s: float = 0.0
+    """So long it goes on after it was cancelled: an asyncio call ends a turn of the loop later."""
 
 
 class BotsStore:
@@ -45,7 +47,12 @@ class BotsStore:
         self.opened.append((number, start, stop))
         self.open_now[number] += 1
         try:
-            await self._wait(bot.first_s)
+            try:
+                await self._wait(bot.first_s)
+            except CancelledError:
+                if bot.gives_up_s:
+                    await self._wait(bot.gives_up_s)
+                raise
             while start < stop:
                 if self.bots[number].fails:
                     raise StoreUnavailable("this bot is told to fail")

@@ -126,6 +126,18 @@ def test_another_bot_is_asked_when_one_is_late(cached):
     assert cached.report["hedges_won"] == 1
 
 
+def test_nobody_waits_for_the_late_one_to_give_up(cached):
+    """Cancelled, it may go on for a moment: the bytes of the other are here meanwhile."""
+    film = cached.add_film([MB] * 4)
+    store = with_bots(cached, Bot(first_s=None, gives_up_s=5.0), Bot(first_s=0.5))
+    reading = cached.read_segment(film, 2)
+    pass_time(cached, HEDGE_UNLEARNED_S + 1)
+    assert result(reading) == film.bytes_of(2)
+    assert +store.open_now == {0: 1}
+    pass_time(cached, 5.0)
+    assert +store.open_now == {}
+
+
 def test_the_late_one_may_still_be_the_first(cached):
     """Then the other is let go."""
     film = cached.add_film([MB] * 4)

@@ -145,9 +145,13 @@ class _Source:
         self._asking = Deferred.fromCoroutine(_anext(self._chunks)).addBoth(self._note)
 
     async def close(self) -> None:
-        """Give it up."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Give it up. What does not end at once is closed when it does: nobody waits for that."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+            if not self.has_ended:
+                asking.addCallback(lambda _: Deferred.fromCoroutine(self._chunks.aclose()))
+                return
         await self._chunks.aclose()
 
     def _note(self, outcome: bytes | Failure | None) -> None:
