@@ -57,7 +57,6 @@ class Outlet:
         self._is_paused = False
         self._waiting: Deferred[None] | None = None
         self._sender = Sender.over(request, self._note_progress)
-        limit_unsent(self._channel.transport, UNSENT_BYTES)
         request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
 
     def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
@@ -79,6 +78,8 @@ class Outlet:
 
     async def write(self, data: bytes) -> None:
         """Write, then wait until the client has taken it."""
+        if len(data) > 1:  # more than the early first byte
+            self._limit_unsent(UNSENT_BYTES)
         self._request.write(data)
         if self._is_paused:
             self._channel.stalled_since_s = self._reactor.seconds()
@@ -90,7 +91,7 @@ class Outlet:
         """Have the kernel send a part of a file, then wait until it has taken it. Raises OSError."""
         assert self._sender is not None
         self._request.write(b"")  # the head, if nothing was written yet
-        limit_unsent(self._channel.transport, UNSENT_FILE_BYTES)
+        self._limit_unsent(UNSENT_FILE_BYTES)
         position = span.start
         while position < span.stop:
             end = await span.bring(position)
@@ -99,7 +100,11 @@ class Outlet:
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
             position = end
-        limit_unsent(self._channel.transport, UNSENT_BYTES)
+
+    def _limit_unsent(self, most_bytes: int) -> None:
+        if self._channel.unsent_limit_bytes != most_bytes:
+            self._channel.unsent_limit_bytes = most_bytes
+            limit_unsent(self._channel.transport, most_bytes)
 
     def _note_progress(self) -> None:
         self._channel.stalled_since_s = self._reactor.seconds()

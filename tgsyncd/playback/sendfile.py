@@ -17,7 +17,7 @@ from twisted.internet import main
 from twisted.internet.defer import Deferred
 
 from tgsyncd.errors import DocumentCorrupt
-from tgsyncd.playback.wire import is_plain_tcp
+from tgsyncd.playback.wire import hold_back, is_plain_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,16 +79,21 @@ class Sender:
         self._waiting = waiting
         try:
             if is_first:
-                # Two turns of the reactor and two epoll_ctl less, until the first byte and in all.
-                self._transport.doWrite()
-                if not self._is_behind():
-                    self._do_write()
+                self._begin_at_once()
             if not waiting.called:
                 self.turn()
             await waiting
         finally:
             self._waiting = None
             self._step_back()
+
+    def _begin_at_once(self) -> None:
+        """Send what was written before, and with it the file: two turns of the reactor less, and a packet."""
+        hold_back(self._transport, is_on=True)
+        self._transport.doWrite()
+        if not self._is_behind():
+            self._do_write()
+        hold_back(self._transport, is_on=False)
 
     def turn(self) -> None:
         """Begin to send, or do so as soon as what was written before is gone."""

@@ -61,6 +61,8 @@ class Channel(HTTPChannel):
     is_answering = False
     stalled_since_s: float | None = None
     """Since when the client takes nothing of what is there for it, while it is answered."""
+    unsent_limit_bytes = 0
+    """What the kernel was told to take beyond what it can send; 0 for nothing."""
     idle_since_s = 0.0
     _deadline: IDelayedCall | None = None
     _lingering: IDelayedCall | None = None

@@ -7,6 +7,7 @@ import fcntl
 import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp
@@ -27,6 +28,13 @@ def limit_unsent(transport: Any, most_bytes: int) -> None:
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     if isinstance(handle, socket.socket) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
+
+
+def hold_back(transport: Any, *, is_on: bool) -> None:
+    """Have the kernel wait for more before it sends a packet that is not full, or wait no more (TCP_CORK)."""
+    if hasattr(socket, "TCP_CORK"):
+        with suppress(OSError):  # closed meanwhile
+            transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_on)
 
 
 def untaken_bytes(transport: Any) -> int:
