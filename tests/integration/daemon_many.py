@@ -62,7 +62,7 @@ def main() -> None:
             assert daemon.stop() == 0
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu_s = used.ru_utime + used.ru_stime
-            print(f"{count} videos in {took_s:.0f} s; {1000 * cpu_s / count:.0f} ms of CPU each, with ffmpeg's")
+            print(f"{count} videos in {took_s:.0f} s; CPU with ffmpeg's: {1000 * cpu_s / count:.0f} ms each")
         finally:
             daemon.close()
 
