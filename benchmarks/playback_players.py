@@ -2,7 +2,7 @@
 """
 Whether players stall, and what is downloaded for what they play.
 
-    python -m benchmarks.playback_players [--seconds 240] [--viewers 1 4 8]
+    python -m benchmarks.playback_players [--seconds 300] [--viewers 1 4 8]
 
 Players as hls.js is: they keep 30 s of film ahead, one segment at a time, play at the film's own speed, and
 seek once in the middle. Each watches a film of its own at 8 Mbit/s. Telegram is the emulator: 50 Mbit/s a
@@ -212,7 +212,7 @@ def in_a_hurry():
     from tests.stores.telegram import support
 
     before = downloads.CHUNK_BYTES, support.LOOKS_ON_THE_WIRE
-    downloads.CHUNK_BYTES, support.LOOKS_ON_THE_WIRE = 256 * 1024, 15
+    downloads.CHUNK_BYTES, support.LOOKS_ON_THE_WIRE = 256 * 1024, 25
     try:
         yield
     finally:
@@ -252,7 +252,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=240, help="length of the films")
+    parser.add_argument("--seconds", type=int, default=300, help="length of the films")
     parser.add_argument("--viewers", type=int, nargs="+", default=[1, 4, 8])
     options = parser.parse_args()
 

@@ -82,8 +82,9 @@ def check(reports, struck):
     assert all(struck), struck
     assert reports["ffmpeg"].frames == FRAMES
     assert reports["ffmpeg"].good, reports["ffmpeg"]
-    assert reports["chromium"].good, reports["chromium"]
-    # VLC plays it twice, and seeks the second time, when all is kept: that is no matter of the outage.
+    # Where the others stand when they are asked after a seek is a matter of how busy the machine is.
+    seen = reports["chromium"]
+    assert (seen.played, seen.reached_end, seen.errors) == (True, True, ()), seen
     seen = reports["vlc"]
     assert (seen.played, seen.whole, seen.errors) == (True, True, ()), seen
 
@@ -92,13 +93,5 @@ def check(reports, struck):
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_players_play_through_an_outage(tmp_path):
-    """A short one."""
+    """A short one; a long one is ``python -m benchmarks.playback_outage``."""
     check(*await play_through(tmp_path, stall_s=3.0, down_s=5.0))
-
-
-@pytest.mark.players
-@pytest.mark.soak
-@pytest_twisted.ensureDeferred
-async def test_players_play_through_a_long_outage(tmp_path):
-    """A stall of 15 s, resets, and 20 s of 502."""
-    check(*await play_through(tmp_path, stall_s=15.0, down_s=20.0))
