@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field
 from tgsyncd.config.section import Section
 from tgsyncd.config.values import Port, Url
 
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}\.?)*", re.ASCII)
+# Labels with single dots between them: no text can be split in two ways, so none takes long.
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 
 
 def _check_network(value: str) -> str:
