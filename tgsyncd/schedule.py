@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfoNotFoundError
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -107,8 +108,7 @@ class Schedule:
 
     def __init__(self, clock: Clock, *, timezone: dt.tzinfo | None = None) -> None:
         self._clock = clock
-        options = {} if timezone is None else {"timezone": timezone}
-        self._scheduler = AsyncIOScheduler(event_loop=event_loop(), **options)
+        self._scheduler = _make_scheduler(timezone)
         self._jobs: dict[str, _Job] = {}
         self._clock_check: Any = None
         self._clock_offset_s = 0.0
@@ -221,6 +221,16 @@ class Schedule:
             last_failed=job.has_failed,
             next_run_at_s=planned.next_run_time.timestamp() if planned and planned.next_run_time else None,
         )
+
+
+def _make_scheduler(timezone: dt.tzinfo | None) -> AsyncIOScheduler:
+    if timezone is not None:
+        return AsyncIOScheduler(event_loop=event_loop(), timezone=timezone)
+    try:
+        return AsyncIOScheduler(event_loop=event_loop())
+    except ZoneInfoNotFoundError:
+        _log.warn("the time zone in TZ is none that is known, such as Europe/Berlin: jobs run by UTC")
+        return AsyncIOScheduler(event_loop=event_loop(), timezone=dt.UTC)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is untyped

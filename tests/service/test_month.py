@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_twisted
 import time_machine
+import tzlocal.unix
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
@@ -233,6 +234,17 @@ async def test_a_clock_that_is_set_back_stops_no_job(log):
     assert log == [
         "info: the clock was set back by 1 day, 1:00:00: the next runs of all jobs are planned anew"
     ]
+
+
+@pytest.mark.parametrize("name", ["Europe/Berln", "CET-1CEST"])
+@pytest_twisted.ensureDeferred
+async def test_a_time_zone_that_is_none_is_said_and_jobs_run_by_utc(monkeypatch, log, name):
+    """A typing error in a container's TZ."""
+    monkeypatch.setenv("TZ", name)
+    monkeypatch.setattr(tzlocal.unix, "_cache_tz", None)
+    schedule = Schedule(WallClock(reactor))
+    assert schedule._scheduler.timezone == dt.UTC
+    assert log == ["warn: the time zone in TZ is none that is known, such as Europe/Berlin: jobs run by UTC"]
 
 
 @pytest_twisted.ensureDeferred
