@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 
 from benchmarks.figures import Figure, show
@@ -158,21 +159,28 @@ def figures_of(what, connections, pairs):
             )
 
 
-def servers(stack, folder):
-    """Start nginx and each variant of ours; return nginx and the variants, all warm."""
-    for name in ("ours", "theirs"):
-        (folder / name).mkdir()
-    peer = stack.enter_context(nginx(folder / "theirs"))
-    with tgsyncd(folder / "ours") as first:
-        warm_up(first)  # brings everything to disk, where the others find it
-    variants = {
-        "sendfile": stack.enter_context(tgsyncd(folder / "ours")),
-        "read and written": stack.enter_context(tgsyncd(folder / "ours", {"sendfile": False})),
-        "from memory": stack.enter_context(tgsyncd(folder / "memory", {"disk_bytes": 0, "few": True})),
-    }
-    for server in (peer, *variants.values()):
-        warm_up(server)
-    return peer, variants
+VARIANTS = {
+    "sendfile": ("ours", {}),
+    "read and written": ("ours", {"sendfile": False}),
+    "from memory": ("memory", {"disk_bytes": 0, "few": True}),
+}
+
+
+@contextmanager
+def started(folder, only):
+    """
+    Start the variants of ours, all warm.
+
+    Anew for each row: here each viewer begins his film again many times a second, and is taken for another
+    viewer each time, for two minutes. Nobody has a thousand of them.
+    """
+    with ExitStack() as stack:
+        running = {}
+        for name, (cache, settings) in VARIANTS.items():
+            if only in name:
+                running[name] = stack.enter_context(tgsyncd(folder / cache, settings))
+                warm_up(running[name])
+        yield running
 
 
 def playlists(server, rounds):
@@ -193,17 +201,20 @@ def main():
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)  # nginx's worker is another user when we are root
-        (folder / "memory").mkdir()
-        peer, variants = servers(stack, folder)
-        measured = {name: server for name, server in variants.items() if options.only in name}
-        for name in SIZES:
-            for connections in CONNECTIONS:
-                seen = compare(peer, measured, name, connections, options)
-                what = f"{VIDEOS[name][0] // 1_000_000} MB, c = {connections}"
-                rows += [(f"{what}, {variant}", *row(pairs)) for variant, pairs in seen.items()]
-                if "sendfile" in seen:
-                    figures += figures_of(what, connections, seen["sendfile"])
-        figures.append(playlists(variants["sendfile"], 5))
+        for name in ("ours", "theirs", "memory"):
+            (folder / name).mkdir()
+        peer = stack.enter_context(nginx(folder / "theirs"))
+        warm_up(peer)
+        with tgsyncd(folder / "ours") as first:
+            warm_up(first)  # brings everything to disk, where the others find it
+            figures.append(playlists(first, 5))
+        for name, connections in product(SIZES, CONNECTIONS):
+            with started(folder, options.only) as running:
+                seen = compare(peer, running, name, connections, options)
+            what = f"{VIDEOS[name][0] // 1_000_000} MB, c = {connections}"
+            rows += [(f"{what}, {variant}", *row(pairs)) for variant, pairs in seen.items()]
+            if "sendfile" in seen:
+                figures += figures_of(what, connections, seen["sendfile"])
     columns = [
         "GB/s",
         "x nginx",
