@@ -49,6 +49,9 @@ class Intents:
     async def forget_intent(self, *_args):
         pass
 
+    def is_recorded(self, *_args):
+        return False
+
 
 def start_emulator(folder):
     """Start it; return (process, url, tokens, chats)."""

@@ -197,7 +197,8 @@ class Limits:
         if own <= per_minute * _WELL_BELOW and together >= per_minute:
             self._note_evidence(slot.chat_id, now_s, retry_after_s)
         self._give_back(slot)
-        if own >= per_minute:
+        counted = together if self.is_shared(slot.chat_id, now_s) else own
+        if counted >= per_minute:
             pair.lately.clear()  # the lead may have been the reason
         pair.block.extend(now_s, retry_after_s + MARGIN_S)
 
