@@ -78,8 +78,12 @@
       if (isHlsJs && wish !== "native") {
         // It may play what the browser's own HLS cannot, and it tells a missing playlist from a codec.
         video.removeEventListener("error", failed);
+        const isKnown = video.duration > 0;
+        const wasAt = video.currentTime;
+        const wasPlaying = !video.paused;
         video.removeAttribute("src");
-        playWithHlsJs();
+        playWithHlsJs(isKnown, wasAt);
+        if (wasPlaying) video.play().catch(() => {});
       } else if (code === MediaError.MEDIA_ERR_NETWORK) {
         say("The connection to the server broke off.");
       } else {
@@ -90,16 +94,17 @@
     video.src = playlist;
   };
 
-  const playWithHlsJs = () => {
+  const playWithHlsJs = (wasKnown = false, startAt = -1) => {
     video.dataset.player = "hls.js";
     hls = new Hls({
       // The server holds a segment while the store is in trouble: up to 100 s, with the first byte at once.
       maxBufferSize: 60 * 1000 * 1000,
+      startPosition: startAt,
     });
     let recoveries = 0;
-    let isKnown = false;
+    let isLoaded = false;
     let lostAt = 0;
-    hls.on(Hls.Events.MANIFEST_PARSED, () => { isKnown = true; });
+    hls.on(Hls.Events.MANIFEST_PARSED, () => { isLoaded = true; });
     hls.on(Hls.Events.FRAG_LOADED, () => {
       if (lostAt) say();
       lostAt = 0;
@@ -107,12 +112,16 @@
     hls.on(Hls.Events.ERROR, (_, data) => {
       if (!data.fatal) return;
       const isNetwork = data.type === Hls.ErrorTypes.NETWORK_ERROR;
-      if (isNetwork && isKnown && !(data.response && data.response.code)) {
+      if (isNetwork && (isLoaded || wasKnown) && !(data.response && data.response.code >= 400)) {
         // Refused or cut off: a server that starts anew. hls.js itself gives up at once.
         lostAt = lostAt || Date.now();
         if (Date.now() - lostAt < GIVE_UP_MS) {
           if (Date.now() - lostAt > SAY_MS) say("The server does not answer; trying again.");
-          setTimeout(() => { if (hls) hls.startLoad(); }, AGAIN_MS);
+          setTimeout(() => {
+            if (!hls) return;
+            if (isLoaded) hls.startLoad();
+            else hls.loadSource(playlist);
+          }, AGAIN_MS);
           return;
         }
       }
