@@ -31,7 +31,7 @@ def test_a_source_that_we_took_away_is_not_one_that_somebody_removed(new_daemon,
     assert daemon.strms() == ["Film.strm"]
     assert daemon.rows("SELECT count(*), max(current_revision) FROM videos") == [(1, 1)]
     daemon.plays("Film.strm")
-    assert daemon.job("releases")["last_result"] == "none owed"
+    assert daemon.run_job("releases")["last_result"] == "none owed"
     assert daemon.stop() == 0
 
 
