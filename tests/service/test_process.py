@@ -396,4 +396,5 @@ def test_the_log_has_events_and_no_noise(new_daemon, films):
     daemon.status()
     daemon.stop()
     lines = [line.partition(" info: ")[2] for line in daemon.text().splitlines() if " info: " in line]
-    assert [line.partition(" ")[0] for line in lines] == ["listening", "film:"], daemon.text()
+    words = [line.partition(" ")[0] for line in lines]
+    assert words == ["listening", "players", "film:", "stopping;"], daemon.text()

@@ -77,7 +77,7 @@ def command(shell: Shell, source: Source, *, host: str | None, port: int | None)
         _spare_the_collector()
         try:
             await service.start(host=listen, port=chosen, sockets=sockets)
-            shell.note(f"players are given {urls[0]}; {len(config.libraries)} libraries are watched")
+            shell.note(f"players are given {urls[0]}; libraries: {len(config.libraries)}")
             reload_on_sighup(service, lambda: set_public_urls(load(), urls), reactor=reactor)
             await until_interrupted()
         except CancelledError:
