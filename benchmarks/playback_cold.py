@@ -44,7 +44,7 @@ def compare(rounds):
         rig.slow()
         pairs = first_segments(rig, video_id)[: rounds + 1]
         files = [rig.get_file(document.file_id) for _, document in pairs]
-        cache = {"ahead_segments": 0, "heads_bytes": 0}
+        cache = {"ahead_duration": 0, "heads_bytes": 0}
         with running_peers(rig, files) as peers, rig.serving(cache=cache) as server:
             urls = segment_urls(server, video_id)
             for number, (segment, document) in enumerate(pairs):
