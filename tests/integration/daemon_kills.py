@@ -95,7 +95,8 @@ class Home(Daemon):
         begun = self.rows("SELECT video_id, revision, rendition, number, substr(sha256, 1, 16) FROM intents")
         keys = {f"{video}/{number}/{name}/{i:06d}-{sha}.bin" for video, number, name, i, sha in begun}
         recorded = {name for (name,) in self.rows("SELECT file_unique_id FROM documents")}
-        return recorded | (keys & self.stored())
+        halves = {f"{key.rpartition('/')[0]}/.{key.rpartition('/')[2]}.part" for key in keys}
+        return recorded | ((keys | halves) & self.stored())
 
 
 class TelegramHome(Home):
