@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["AsyncioCancelled", "event_loop", "from_asyncio", "start", "to_asyncio", "use_steady_time"]
+__all__ = [
+    "AsyncioCancelled",
+    "event_loop",
+    "from_asyncio",
+    "next_turn",
+    "start",
+    "to_asyncio",
+    "use_steady_time",
+]
 
 
 AsyncioCancelled = asyncio.CancelledError
@@ -74,6 +82,11 @@ def _twisted_cancelled(failure: Failure) -> Failure:
     if isinstance(failure.value, asyncio.CancelledError):
         raise CancelledError
     return failure
+
+
+def next_turn() -> Deferred[None]:
+    """Return a Deferred that fires in the event loop's next turn."""
+    return from_asyncio(asyncio.sleep(0))
 
 
 def to_asyncio(coroutine: Coroutine[Deferred[Any], Any, T]) -> asyncio.Future[T]:

@@ -20,7 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from tgsyncd.bridge import AsyncioCancelled, event_loop, to_asyncio
+from tgsyncd.bridge import AsyncioCancelled, event_loop, next_turn, to_asyncio
 from tgsyncd.errors import ConfigError, TgsyncdError
 from tgsyncd.formats.cron import parse_cron
 
@@ -64,12 +64,13 @@ class _Job:
         self.has_failed = False
         self.failures = 0
         self.running: Deferred[None] | None = None
+        self.is_stopped = False
         self._work = work
         self._clock = clock
 
     async def run(self) -> None:
         """Run it, unless it runs; never raises, except when it is cancelled."""
-        if self.running is not None:
+        if self.running is not None or self.is_stopped:
             return
         begun_s = self.started_at_s = self._clock.now_s()
         work = self.running = Deferred.fromCoroutine(self._guarded())
@@ -170,13 +171,19 @@ class Schedule:
         if self._clock_check is not None:
             self._clock_check.cancel()
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+            self._scheduler.pause()
         for job in self._jobs.values():
+            job.is_stopped = True
             running = job.running
             if running is not None:
                 waiting = _outcome_of(running)
                 running.cancel()
                 await waiting
+        # What APScheduler has begun ends by itself in the next turns; cancelled, it would log a traceback.
+        for _ in range(3):
+            await next_turn()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
     def check_clock(self) -> None:
         """Plan anew when the wall clock was set; what was due meanwhile runs now, once."""
