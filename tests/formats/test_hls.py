@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgsyncd.formats import hls
+from tgsyncd.formats.multivariant import render_multivariant_playlist
 from tgsyncd.model import Container, Rendition, RenditionKind, Segment
 
 thoroughly = settings(max_examples=10_000, deadline=None)
@@ -293,7 +294,7 @@ def test_a_multivariant_playlist_is_read_back_by_m3u8(audio, muxed):
         )
         for number, (codecs, title, language) in enumerate(audio)
     ]  # fmt: skip
-    seen = m3u8.loads(hls.render_multivariant_playlist([main, *others], base_url="http://h"))
+    seen = m3u8.loads(render_multivariant_playlist([main, *others], base_url="http://h"))
     assert seen.is_variant
     assert {item.uri for item in seen.media} == {
         f"http://h/playlist/movie/3/{item.name}.m3u8" for item in others
@@ -327,7 +328,7 @@ def test_all_languages_are_offered_together_when_a_browser_plays_the_default_one
         name="audio-2", kind=RenditionKind.AUDIO, codecs="ac-3", language="de", is_default=False,
         bandwidth=640_000, average_bandwidth=600_000,
     )  # fmt: skip
-    seen = m3u8.loads(hls.render_multivariant_playlist([main, english, german], base_url="http://h"))
+    seen = m3u8.loads(render_multivariant_playlist([main, english, german], base_url="http://h"))
     assert [(item.language, item.default) for item in seen.media] == [("en", "YES"), ("de", "NO")]
     assert len({item.group_id for item in seen.media}) == 1
     [variant] = seen.playlists
@@ -340,7 +341,7 @@ def test_browsers_meet_a_codec_they_play_first():
     main = make_rendition(codecs="avc1.640028")
     ac3 = make_rendition(name="audio-1", kind=RenditionKind.AUDIO, codecs="ac-3")
     aac = make_rendition(name="audio-2", kind=RenditionKind.AUDIO, codecs="mp4a.40.2")
-    text = hls.render_multivariant_playlist([main, ac3, aac], base_url="http://h")
+    text = render_multivariant_playlist([main, ac3, aac], base_url="http://h")
     codecs = [item.stream_info.codecs for item in m3u8.loads(text).playlists]
     assert codecs == ["avc1.640028,mp4a.40.2", "avc1.640028,ac-3"]
 
@@ -349,9 +350,7 @@ def test_a_title_cannot_break_out_of_its_quotes():
     """Quotes and line breaks are taken out."""
     title = 'a"\n#EXT-X-ENDLIST\r\n,URI="http://evil/'
     other = make_rendition(name="audio-1", kind=RenditionKind.AUDIO, codecs="mp4a.40.2", title=title)
-    text = hls.render_multivariant_playlist(
-        [make_rendition(codecs="avc1.640028"), other], base_url="http://h"
-    )
+    text = render_multivariant_playlist([make_rendition(codecs="avc1.640028"), other], base_url="http://h")
     assert len(text.splitlines()) == 6
     [media] = m3u8.loads(text).media
     assert media.uri == "http://h/playlist/movie/3/audio-1.m3u8"

@@ -65,7 +65,7 @@ class Cached:
 
     @classmethod
     def close_all(cls):
-        """End what tests left under way: the garbage collector would find it in the middle of another test."""
+        """End what tests left under way; the garbage collector would, in the middle of another test."""
         while cls.made:
             cached = cls.made.pop()
             Deferred.fromCoroutine(cached.engine.close())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tgsyncd.errors import NotFound, Refused
 from tgsyncd.formats import hls
 from tgsyncd.formats.http_range import if_none_match_hits
+from tgsyncd.formats.multivariant import render_multivariant_playlist
 from tgsyncd.model import Container
 from tgsyncd.playback import access, answers
 from tgsyncd.playback.answers import IMMUTABLE, NO_CACHE, Representation
@@ -216,7 +217,7 @@ class Playback:
         self, renditions: list[Rendition], base_url: str, capability: str | None, gaps: frozenset[int]
     ) -> bytes:
         if len(renditions) > 1:
-            text = hls.render_multivariant_playlist(renditions, base_url=base_url, capability=capability)
+            text = render_multivariant_playlist(renditions, base_url=base_url, capability=capability)
         else:
             segments = self._reader.segments(renditions[0].rendition_id)
             text = hls.render_media_playlist(
