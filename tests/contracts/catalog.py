@@ -791,14 +791,19 @@ class CatalogContract:
             await catalog.owe_source_release(FILM, 1)
 
     @pytest_twisted.ensureDeferred
-    async def test_a_rendition_id_is_never_given_twice(self, catalog):
+    async def test_an_id_is_never_given_twice(self, catalog):
         """What is still on its way to a deleted video must not arrive in another one."""
         await begin(catalog)
         first = await catalog.create_rendition(FILM, 1, MAIN)
         assert await catalog.create_rendition(FILM, 1, MAIN) == first
+        document = await catalog.record_document(first, number=0, offset=0, length=4, ref=make_ref(1))
         await catalog.delete_video(FILM)
         await begin(catalog, OTHER)
-        assert await catalog.create_rendition(OTHER, 1, MAIN) != first
+        second = await catalog.create_rendition(OTHER, 1, MAIN)
+        assert second != first
+        assert document != await catalog.record_document(
+            second, number=0, offset=0, length=4, ref=make_ref(2)
+        )
         with pytest.raises(NotFound):
             await catalog.record_document(first, number=0, offset=0, length=4, ref=make_ref(1))
 

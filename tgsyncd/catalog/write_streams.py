@@ -25,20 +25,14 @@ EXTRA = "extra"
 
 
 def create_rendition(tx: Transaction, video_id: VideoId, revision: int, plan: RenditionPlan) -> int:
-    """
-    Insert the rendition of this name, or find it; return its id.
-
-    Ids are never given twice: an ingest whose video is deleted meanwhile goes on for a moment, and would
-    record its documents with the rendition that got the same id since.
-    """
+    """Insert the rendition of this name, or find it; return its id."""
     ((rendition_id,),) = tx.db.execute(
-        """INSERT INTO renditions (rendition_id,
-            video_id, revision, name, kind, container, language, title, is_default, created_at, updated_at)
-        VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)
+        """INSERT INTO renditions
+            (video_id, revision, name, kind, container, language, title, is_default, created_at, updated_at)
+        VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)
         ON CONFLICT (video_id, revision, name) DO UPDATE SET updated_at = excluded.updated_at
         RETURNING rendition_id""",
         (
-            _new_rendition_id(tx),
             video_id,
             revision,
             plan.name,
@@ -50,16 +44,6 @@ def create_rendition(tx: Transaction, video_id: VideoId, revision: int, plan: Re
             tx.now_s,
             tx.now_s,
         ),
-    ).fetchall()
-    return int(rendition_id)
-
-
-def _new_rendition_id(tx: Transaction) -> int:
-    ((rendition_id,),) = tx.db.execute(
-        """INSERT INTO meta (name, value)
-        SELECT 'last_rendition_id', 1 + coalesce(max(rendition_id), 0) FROM renditions WHERE true
-        ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER) + 1, CAST(excluded.value AS INTEGER))
-        RETURNING CAST(value AS INTEGER)"""
     ).fetchall()
     return int(rendition_id)
 

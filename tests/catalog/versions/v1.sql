@@ -33,7 +33,7 @@ INSERT INTO "document_files" VALUES(5,12,'file-21-of-12');
 INSERT INTO "document_files" VALUES(6,11,'file-25-of-11');
 INSERT INTO "document_files" VALUES(6,12,'file-25-of-12');
 CREATE TABLE documents (
-    document_id    INTEGER NOT NULL PRIMARY KEY,               -- its number in this catalog
+    document_id    INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,               -- its number in this catalog
     rendition_id   INTEGER REFERENCES renditions ON DELETE CASCADE,  -- whose stream; NULL for an extra
     extra_id       INTEGER UNIQUE REFERENCES extras ON DELETE CASCADE,  -- which extra; NULL for a stream
     number         INTEGER NOT NULL CHECK (number >= 0),       -- counts up in its rendition; 0 for an extra
@@ -151,7 +151,7 @@ INSERT INTO "rendition_segments" VALUES(2,5,5000,1000,30.03,6.006,X'000000000000
 INSERT INTO "rendition_segments" VALUES(2,6,6000,1000,36.036,6.006,X'0000000000000000000000000000000000000000000000000000000000000006',0,1700000000.0,1700000000.0);
 INSERT INTO "rendition_segments" VALUES(2,7,7000,1000,42.042,6.006,X'0000000000000000000000000000000000000000000000000000000000000007',0,1700000000.0,1700000000.0);
 CREATE TABLE renditions (
-    rendition_id         INTEGER NOT NULL PRIMARY KEY,   -- its number in this catalog
+    rendition_id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,   -- its number in this catalog
     video_id             TEXT    NOT NULL,               -- whose rendition
     revision             INTEGER NOT NULL,               -- of which revision
     name                 TEXT    NOT NULL,               -- "main", "audio-1": part of URLs

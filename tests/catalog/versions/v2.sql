@@ -33,7 +33,7 @@ INSERT INTO "document_files" VALUES(5,12,'file-21-of-12');
 INSERT INTO "document_files" VALUES(6,11,'file-25-of-11');
 INSERT INTO "document_files" VALUES(6,12,'file-25-of-12');
 CREATE TABLE documents (
-    document_id    INTEGER NOT NULL PRIMARY KEY,               -- its number in this catalog
+    document_id    INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- counts up; never given twice
     rendition_id   INTEGER REFERENCES renditions ON DELETE CASCADE,  -- whose stream; NULL for an extra
     extra_id       INTEGER UNIQUE REFERENCES extras ON DELETE CASCADE,  -- which extra; NULL for a stream
     number         INTEGER NOT NULL CHECK (number >= 0),       -- counts up in its rendition; 0 for an extra
@@ -119,7 +119,7 @@ CREATE TABLE published_files (
     sha256     TEXT NOT NULL,                                       -- of its contents, 64 hex digits
     updated_at REAL NOT NULL                                        -- when it was last recorded
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "published_files" VALUES('/library/film.strm','film','ab',1700000000.5);
+INSERT INTO "published_files" VALUES('/library/film.strm','film','',1700000000.5);
 INSERT INTO "published_files" VALUES('/library/other.strm','other','ab',1700000000.5);
 CREATE TABLE rendition_segments (
     rendition_id  INTEGER NOT NULL REFERENCES renditions ON DELETE CASCADE,   -- whose stream
@@ -151,7 +151,7 @@ INSERT INTO "rendition_segments" VALUES(2,5,5000,1000,30.03,6.006,X'000000000000
 INSERT INTO "rendition_segments" VALUES(2,6,6000,1000,36.036,6.006,X'0000000000000000000000000000000000000000000000000000000000000006',0,1700000000.0,1700000000.0);
 INSERT INTO "rendition_segments" VALUES(2,7,7000,1000,42.042,6.006,X'0000000000000000000000000000000000000000000000000000000000000007',0,1700000000.0,1700000000.0);
 CREATE TABLE renditions (
-    rendition_id         INTEGER NOT NULL PRIMARY KEY,   -- its number in this catalog
+    rendition_id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- counts up; never given twice
     video_id             TEXT    NOT NULL,               -- whose rendition
     revision             INTEGER NOT NULL,               -- of which revision
     name                 TEXT    NOT NULL,               -- "main", "audio-1": part of URLs
@@ -284,6 +284,8 @@ CREATE INDEX published_files_by_video ON published_files (video_id);
 CREATE INDEX cache_metadata_by_use ON cache_metadata (last_accessed);
 CREATE INDEX source_releases_owed ON source_releases (owed_at) WHERE done_at IS NULL;
 DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('renditions',3);
 INSERT INTO "sqlite_sequence" VALUES('owed_deletions',3);
+INSERT INTO "sqlite_sequence" VALUES('documents',9);
 INSERT INTO "sqlite_sequence" VALUES('intents',3);
 COMMIT;

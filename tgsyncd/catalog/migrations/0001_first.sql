@@ -71,9 +71,10 @@ CREATE INDEX revisions_by_size ON revisions (source_size);
 CREATE INDEX revisions_superseded ON revisions (superseded_at) WHERE superseded_at IS NOT NULL;
 CREATE INDEX revisions_due ON revisions (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
--- One stream of a revision.
+-- One stream of a revision. Numbers are never given twice: an ingest whose video is deleted goes on for a moment, and what it
+-- records would arrive in another video.
 CREATE TABLE renditions (
-    rendition_id         INTEGER NOT NULL PRIMARY KEY,   -- its number in this catalog
+    rendition_id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- counts up; never given twice
     video_id             TEXT    NOT NULL,               -- whose rendition
     revision             INTEGER NOT NULL,               -- of which revision
     name                 TEXT    NOT NULL,               -- "main", "audio-1": part of URLs
@@ -149,7 +150,7 @@ CREATE TABLE extras (
 
 -- Stored documents: consecutive byte ranges of a stream, or a whole extra. Never shared between videos.
 CREATE TABLE documents (
-    document_id    INTEGER NOT NULL PRIMARY KEY,               -- its number in this catalog
+    document_id    INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,  -- counts up; never given twice
     rendition_id   INTEGER REFERENCES renditions ON DELETE CASCADE,  -- whose stream; NULL for an extra
     extra_id       INTEGER UNIQUE REFERENCES extras ON DELETE CASCADE,  -- which extra; NULL for a stream
     number         INTEGER NOT NULL CHECK (number >= 0),       -- counts up in its rendition; 0 for an extra
