@@ -207,6 +207,15 @@ def test_a_viewer_who_jumps_is_not_where_he_was():
     assert [(head.stream, head.order) for head in sessions.playheads(2.0)] == [("a", 5), ("a", 80)]
 
 
+def test_many_jumps_leave_few_sessions():
+    """Each request looks at all of them."""
+    sessions = Sessions()
+    for order in range(10, 1000, 10):
+        sessions.note("a", order, "x", 1.0)
+    assert len(sessions) <= 2
+    assert [head.order for head in sessions.playheads(2.0)] == [990]
+
+
 def test_a_probe_in_the_middle_of_a_film_is_no_jump():
     """Jellyfin asks for segments 0 and 1 at every Play."""
     sessions = Sessions()

@@ -50,6 +50,10 @@ class Sessions:
         self._live_s = live_s
         self._sessions: list[Session] = []
 
+    def __len__(self) -> int:
+        """Return how many are kept, those that somebody left included."""
+        return len(self._sessions)
+
     def note(self, stream: str, order: int, viewer: str, now_s: float) -> Session:
         """Note a request for a segment; return whose it is. ``viewer`` is the client's address, or empty."""
         self._expire(now_s)
@@ -84,10 +88,18 @@ class Sessions:
         return min(near, key=lambda each: (abs(order - 1 - each.order), -each.last_s), default=None)
 
     def _leave_elsewhere(self, stream: str, viewer: str) -> None:
-        """Note that a viewer jumped. Should there be two behind one address, the other one comes back."""
-        for each in self._sessions:
-            if viewer and each.viewer == viewer and each.stream == stream:
-                each.has_jumped = True
+        """
+        Note that a viewer jumped. Should there be two behind one address, the other one comes back.
+
+        Where he was before his last jump is forgotten, so that jumps, however many, leave one session.
+        """
+        if not viewer:
+            return
+        mine = [each for each in self._sessions if each.viewer == viewer and each.stream == stream]
+        left = {each for each in mine if each.has_jumped}
+        self._sessions = [each for each in self._sessions if each not in left]
+        for each in mine:
+            each.has_jumped = True
 
     def _expire(self, now_s: float) -> None:
         self._sessions = [each for each in self._sessions if now_s - each.last_s < self._live_s]
