@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import click
 
-from tgsyncd.cli.runner import Interrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+from tgsyncd.cli.runner import interruptible
 
 
 class Asker(Protocol):
@@ -52,36 +46,20 @@ class TerminalAsker:
 
     def text(self, question: str) -> str:
         """Ask for a line."""
-        with _interruptible():
+        with interruptible(_end_line):
             return str(click.prompt(question, default="", show_default=False, err=True)).strip()
 
     def secret(self, question: str) -> str:
         """Ask for a line with the terminal's echo off."""
-        with _interruptible():
+        with interruptible(_end_line):
             answer = click.prompt(question, default="", show_default=False, hide_input=True, err=True)
             return str(answer).strip()
 
     def confirm(self, question: str) -> bool:
         """Ask yes or no."""
-        with _interruptible():
+        with interruptible(_end_line):
             return bool(click.confirm(question, default=False, err=True))
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """
-    Let a signal end a read that waits.
-
-    The runner's handlers only note the signal for the reactor, and Python then goes on reading.
-    """
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        click.echo(err=True)
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end_line() -> None:
+    click.echo(err=True)

@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
 from tgsyncd import errors
-from tgsyncd.cli.runner import Interrupted
+from tgsyncd.cli.runner import interruptible
 from tgsyncd.errors import TgsyncdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-    from types import FrameType
 
 __all__ = ["Daemon", "find_daemon"]
 
@@ -43,7 +40,7 @@ class Daemon:
         Raises what the daemon raised; TgsyncdError when it went away; Interrupted, after which it goes on.
         """
         try:
-            with _interruptible():
+            with interruptible():
                 return self._ask(route, question, on_event)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise TgsyncdError(
@@ -98,18 +95,3 @@ def _error(value: Mapping[str, Any]) -> TgsyncdError:
     if not (isinstance(kind, type) and issubclass(kind, TgsyncdError)):
         kind = TgsyncdError
     return kind(str(value["error"]), hint=str(value.get("hint", "")))
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let the two signals end the waiting; there is no reactor here that would."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,12 +9,14 @@ the second one ends the process at once, which is safe too: what was acknowledge
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from twisted.python.failure import Failure
@@ -31,6 +33,29 @@ class Interrupted(Exception):
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
         """What a shell reports for a program that the signal killed: 130 and 143."""
+
+
+@contextmanager
+def interruptible(on_signal: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """
+    Let a signal end a wait outside the reactor, after a call of ``on_signal``.
+
+    The reactor's handlers only note the signal for it, and Python then goes on waiting.
+
+    Raises
+        Interrupted.
+    """
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        on_signal()
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(slots=True)

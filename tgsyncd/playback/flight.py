@@ -6,12 +6,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-
 from tgsyncd.errors import DocumentCorrupt
+from tgsyncd.playback.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    from twisted.internet.defer import Deferred
 
     from tgsyncd.playback.pieces import Piece
 
@@ -52,7 +53,7 @@ class Flight:
         self._is_again = False
         self._wrong_from = piece.size_bytes
         self._error: Exception | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
 
     def make_room(self) -> None:
         """
@@ -75,7 +76,7 @@ class Flight:
         self.filled_bytes += len(chunk)
         if self.filled_bytes < self.piece.size_bytes:
             self._show(at, end)
-            self._wake()
+            self._waiters.wake()
 
     def missing(self, origin: int) -> list[tuple[int, int]]:
         """Return the ranges that have not arrived: those from ``origin`` on first."""
@@ -91,7 +92,7 @@ class Flight:
         """Show everything: all bytes are there and were verified."""
         self.is_landed = True
         self._shown = [(0, self.piece.size_bytes)]
-        self._wake()
+        self._waiters.wake()
 
     def restart(self) -> None:
         """Begin again, because something that arrived was wrong. Who has taken none of it notices nothing."""
@@ -100,7 +101,7 @@ class Flight:
     def fail(self, error: Exception) -> None:
         """Tell all followers that there will be no more."""
         self._error = error
-        self._wake()
+        self._waiters.wake()
 
     def drop(self) -> None:
         """
@@ -110,7 +111,7 @@ class Flight:
         """
         self.is_dropped = True
         self.data, self._shown = bytearray(), []
-        self._wake()
+        self._waiters.wake()
 
     def available(self, position: int) -> int:
         """Return the end of what can be read from this offset on, which is the offset if nothing can."""
@@ -138,7 +139,7 @@ class Flight:
                     self.is_read = self.is_read or end == self.piece.size_bytes
                     yield chunk
                 elif self._error is None:
-                    await self._more()
+                    await self._waiters.wait()
                 else:
                     break
             if position < stop and self._error is not None:
@@ -146,21 +147,6 @@ class Flight:
         finally:
             self.readers -= 1
             self.on_left(self)
-
-    async def _more(self) -> None:
-        waiter: Deferred[None] = Deferred()
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(None)
 
     def _show(self, start: int, end: int) -> None:
         """Add a range, joined with those that it touches: there are two or three at most."""

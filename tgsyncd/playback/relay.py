@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from tgsyncd.errors import StoreUnavailable
 from tgsyncd.playback.flight import CHUNK_BYTES
+from tgsyncd.playback.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -59,7 +60,7 @@ class Relay:
         """Where each of them stands."""
         self._error: Exception | None = None
         self._asking: Deferred[Any] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
         self._patience: IDelayedCall | None = None
 
     def can_serve(self, position: int, stop: int) -> bool:
@@ -77,18 +78,18 @@ class Relay:
                     position += len(chunk)
                     self._readers[me] = position
                     if self._patience is not None:
-                        self._wake()
+                        self._waiters.wake()
                     yield chunk
                 elif self._error is not None:
                     raise copy.copy(self._error) from self._error
                 else:
                     self._ask()
                     if self._end <= position and self._error is None:
-                        await self._more()
+                        await self._waiters.wait()
         finally:
             del self._readers[me]
             if self._readers:
-                self._wake()
+                self._waiters.wake()
             else:
                 await self._close()
 
@@ -126,7 +127,7 @@ class Relay:
         self._patience = None
         if self._window:
             self._base += len(self._window.popleft())
-        self._wake()
+        self._waiters.wake()
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
@@ -140,7 +141,7 @@ class Relay:
             return
         self._window.append(chunk)
         self._end += len(chunk)
-        self._wake()
+        self._waiters.wake()
 
     def _note_failure(self, failure: Failure) -> None:
         self._asking = None
@@ -149,22 +150,7 @@ class Relay:
     def _fail(self, error: BaseException | None) -> None:
         self._error = error if isinstance(error, Exception) else StoreUnavailable("a read was given up")
         self._on_end(self)
-        self._wake()
-
-    async def _more(self) -> None:
-        waiter: Deferred[None] = Deferred()
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(None)
+        self._waiters.wake()
 
     async def _close(self) -> None:
         self._on_end(self)
