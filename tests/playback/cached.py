@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 
 from tests.fakes.memory_store import MemoryStore
 from tgsyncd.model import Container, Document, Rendition, RenditionKind, Segment, VideoId
+from tgsyncd.playback.ahead import PLAN_EVERY_S
 from tgsyncd.playback.engine import CacheSettings, Engine, Patience
 
 
@@ -144,7 +145,8 @@ class Cached:
         return self.read(film, *film.range_of(order), viewer=viewer)
 
     def turn(self):
-        """Let what was put off to the next turn of the reactor happen."""
+        """Let what was put off to the next turn of the reactor happen, and the next look at the viewers."""
+        self.clock.advance(PLAN_EVERY_S)
         for _ in range(20):
             self.clock.advance(0)
 

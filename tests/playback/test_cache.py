@@ -625,6 +625,21 @@ def test_the_depth_falls_when_the_memory_is_short(tmp_path):
     assert cached.store.bytes_read <= 5 * 4 * BIG * 1.1
 
 
+def test_what_is_begun_ahead_of_one_viewer_is_not_given_up_for_the_other(tmp_path):
+    """How deep depends on how many viewers there are, also while one of them waits for his own segment."""
+    cached = Cached(tmp_path, memory_bytes=8 * BIG, disk_bytes=0, heads_bytes=0)
+    ready, waiting = (cached.add_film([BIG] * 12, seed=seed) for seed in range(2))
+    result(cached.read_segment(ready, 2))
+    cached.store.hold()
+    reading = cached.read_segment(waiting, 2)
+    for _ in range(5):
+        cached.turn()
+    assert cached.report["fetches_cancelled"] == 0
+    assert cached.report["fetches_ahead"] == 2
+    cached.store.release()
+    assert result(reading) == waiting.bytes_of(2)
+
+
 def test_the_store_is_told_early(ahead):
     """getFile for what comes, once for each document."""
     film = ahead.add_film([BIG] * 40, document_bytes=2 * BIG)

@@ -30,6 +30,10 @@ getFile of 19.9 MB takes seconds, and its answer is good for an hour.
 """
 
 
+PLAN_EVERY_S = 0.05
+"""Between two looks at the viewers. Chunks of what is fetched come faster, and each asks for one."""
+
+
 class ReadAhead:
     """Begins fetches before anybody asks."""
 
@@ -59,11 +63,13 @@ class ReadAhead:
         """Up to which offset the store was told, for each viewer."""
         self._wanted: set[str] = set()
         self._call: IDelayedCall | None = None
+        self._planned_s = -PLAN_EVERY_S
 
     def plan_soon(self) -> None:
-        """Look at the viewers again, at the next turn of the reactor."""
+        """Look at the viewers again: at the next turn of the reactor, unless that was done just now."""
         if self._call is None:
-            self._call = self._reactor.callLater(0, self._plan)
+            rest_s = self._planned_s + PLAN_EVERY_S - self._reactor.seconds()
+            self._call = self._reactor.callLater(max(rest_s, 0.0), self._plan)
 
     def is_wanted(self, flight: Flight) -> bool:
         """Tell whether a viewer will ask for it soon, as far as was planned."""
@@ -85,22 +91,25 @@ class ReadAhead:
 
     def _plan(self) -> None:
         self._call = None
-        now_s = self._reactor.seconds()
+        self._planned_s = now_s = self._reactor.seconds()
         sessions = self._sessions.playing(now_s)
+        chosen = self._choose(sessions)
         # What is on its way for a viewer goes on while he waits for his own segment; nothing new is begun.
-        self._wanted = {piece.key for _, piece, _ in self._choose(sessions)}
+        self._wanted = {piece.key for _, _, piece, _ in chosen}
         for flight in self._memory:
             is_idle = flight.is_ahead and not flight.readers and not flight.is_landed
             if is_idle and not self._fetches.shall_finish(flight):
                 self._fetches.cancel(flight)
         playheads = self._sessions.playheads(now_s)
-        for layout, piece, away in self._choose([each for each in sessions if not self._is_early(each)]):
-            if self._memory.get(piece.key) is None and piece.key not in self._disk:
+        busy = {each.playhead for each in sessions if self._is_early(each)}
+        for head, layout, piece, away in chosen:
+            is_here = self._memory.get(piece.key) is not None or piece.key in self._disk
+            if head not in busy and not is_here:
                 self._fetches.begin(layout, piece, distance=away, playheads=playheads)
         self._tell_store(sessions)
 
-    def _choose(self, sessions: list[Session]) -> list[tuple[Layout, Piece, int]]:
-        """Return what should be here, with its distance, the most urgent first."""
+    def _choose(self, sessions: list[Session]) -> list[tuple[Playhead, Layout, Piece, int]]:
+        """Return what should be here, with whose it is and its distance from him, the most urgent first."""
         layouts: dict[Playhead, tuple[Layout, int]] = {}
         for session in sessions:
             layout = self._layouts.get(session.stream)
@@ -113,7 +122,7 @@ class ReadAhead:
             layout, depth = layouts[head]
             piece = layout.segment(head.order + away)
             if piece is not None and piece.key and away <= depth:
-                chosen.append((layout, piece, away))
+                chosen.append((head, layout, piece, away))
         return chosen
 
     def _is_early(self, session: Session) -> bool:
