@@ -101,6 +101,14 @@ class CatalogReader(Protocol):
         """Return the random id (16 hex digits) that this catalog was born with."""
         ...
 
+    def change_number(self) -> int:
+        """
+        Return a number that is another one after anything was committed, by whomever (4 us).
+
+        As long as it is the same, everything that was read may be remembered.
+        """
+        ...
+
     def video(self, video_id: VideoId) -> Video | None: ...
 
     def videos(self, *, after: str = "", limit: int = -1) -> Sequence[Video]:

@@ -221,6 +221,22 @@ class CatalogContract:
         assert int(library_id, 16) >= 0
         assert catalog.library_id() == library_id
 
+    @pytest_twisted.ensureDeferred
+    async def test_the_change_number_is_another_one_after_each_commit(self, catalog):
+        """What was read may be remembered as long as the number is the same."""
+        seen = [catalog.change_number()]
+        catalog.video(FILM)
+        assert catalog.change_number() == seen[0]
+
+        await catalog.create_video(FILM, original_filename="Film.mkv", library="films", source_path="/f")
+        seen.append(catalog.change_number())
+        await catalog.set_wanted(FILM, Wanted.WITHDRAWN)
+        seen.append(catalog.change_number())
+        await catalog.delete_video(FILM)
+        seen.append(catalog.change_number())
+
+        assert len(set(seen)) == len(seen)
+
     # --- videos and revisions ---
 
     @pytest_twisted.ensureDeferred

@@ -109,6 +109,12 @@ class Reader:
         ((value,),) = self._rows("SELECT value FROM meta WHERE name = 'library_id'")
         return str(value)
 
+    def change_number(self) -> int:
+        """Return what changes with each commit of another connection: we have one that only reads."""
+        # SQLite's documentation of PRAGMA data_version; also for commits by other processes.
+        ((number,),) = self._rows("PRAGMA data_version")
+        return int(number)
+
     def restored(self) -> RestoredMark | None:
         """Return what `tgsyncd catalog restore` noted, until the daemon has settled it."""
         found = self._rows("SELECT value FROM meta WHERE name = 'restored'")

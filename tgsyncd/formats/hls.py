@@ -192,6 +192,13 @@ def _segment_target(match: re.Match[str]) -> Target | None:
     )
 
 
+def parse_segment_filename(name: bytes) -> tuple[int, Container] | None:
+    """Return the order and the container in the last part of a segment's URL; None where there are none."""
+    match = _SEGMENT_NAME.fullmatch(name)
+    return (int(match[1]), _SEGMENT_CONTAINERS[match[2].decode("ascii")]) if match else None
+
+
+_SEGMENT_NAME = re.compile(rf"segment_({_ORDER})({_SUFFIX})".encode("ascii"))
 _SEGMENT_CONTAINERS = {container.segment_suffix: container for container in Container}
 _STREAM_CONTAINERS = {container.stream_suffix: container for container in Container}
 

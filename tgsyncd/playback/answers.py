@@ -43,6 +43,11 @@ class Representation:
     cache_control: str
 
 
+def segment_etag(sha256: str) -> str:
+    """Return the strong ETag of a segment with this sha256, with its quotes."""
+    return f'"{sha256[:32]}"'
+
+
 def etag_of(body: bytes) -> str:
     """Return a strong ETag, with its quotes."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'

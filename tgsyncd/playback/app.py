@@ -70,8 +70,10 @@ class Root(Resource):
 
     def render(self, request: Request) -> Any:
         """Answer a request."""
-        answers.set_common_headers(request)
         trouble = self._host_trouble(request)
+        if not trouble and self._playback.answer_at_once(request):
+            return NOT_DONE_YET
+        answers.set_common_headers(request)
         if trouble:
             self._playback.refuse(request, *trouble)
             return NOT_DONE_YET

@@ -90,13 +90,13 @@ class Outlet:
     async def send(self, span: FileSpan) -> None:
         """Have the kernel send a part of a file, then wait until it has taken it. Raises OSError."""
         assert self._sender is not None
-        self._request.write(b"")  # the head, if nothing was written yet
         self._limit_unsent(UNSENT_FILE_BYTES)
-        position = span.start
+        head, position = self._channel.take_head(self._request), span.start
         while position < span.stop:
             end = await span.bring(position)
             self._note_progress()
-            await self._sender.send(span.fd, position, end, is_first=position == span.start)
+            await self._sender.send(span.fd, position, end, head=head)
+            head = b""
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
             position = end

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tgsyncd.playback.flight import Flight
     from tgsyncd.playback.pieces import Layout, Piece
     from tgsyncd.playback.sessions import Session
-    from tgsyncd.playback.shelf import InThread, Shelved
+    from tgsyncd.playback.shelf import InThread, OpenFile, Shelved
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.playback.upstream import Upstream
     from tgsyncd.ports import CatalogReader, Clock
@@ -142,7 +142,7 @@ class SegmentCache:
         """Yield the stream's bytes ``[start, stop)``: ``Engine.open`` and ``Engine.open_spans``."""
         layout = self._layouts.of(rendition)
         self._tick_later()
-        self._memory.begin_sending(self._playheads())
+        self._memory.begin_sending(self._playheads)
         try:
             for piece in layout.covering(start, stop):
                 first, last = max(start - piece.offset, 0), min(stop - piece.offset, piece.size_bytes)
@@ -153,6 +153,21 @@ class SegmentCache:
                         self._counters.bytes_served += len(chunk)
         finally:
             self._memory.end_sending()
+
+    def at_hand(
+        self, rendition: Rendition, order: int, viewer: str
+    ) -> tuple[Piece, AsyncGenerator[FileSpan, None]] | None:
+        """Read a segment, if it lies verified in an open file: ``Engine.at_hand``."""
+        layout = self._layouts.of(rendition)
+        piece = layout.segment(order)
+        file = self._disk.at_hand(piece.key) if piece is not None and piece.key else None
+        if piece is None or file is None:
+            return None
+        self._tick_later()
+        self._note(layout, piece, viewer)
+        self._note_taken_from_disk(piece, piece.size_bytes)
+        self._counters.hits += 1
+        return piece, self._send_whole(file, piece)
 
     async def pin(self, rendition: Rendition) -> None:
         """Have the beginning of a stream pinned. Raises what the store raises."""
@@ -275,8 +290,7 @@ class SegmentCache:
                 # What the kernel sends from the page cache is not copied, as what is in memory would be.
                 local = await self._open_local(piece, position, stop, spans=spans)
                 if local is not None:
-                    flight.is_read = flight.is_read or stop == piece.size_bytes
-                    flight.last_used_s = self._reactor.seconds()
+                    self._note_taken_from_disk(piece, stop)
                     return local
             return flight.follow(start, position, stop)
         local = await self._open_local(piece, position, stop, spans=spans)
@@ -309,6 +323,20 @@ class SegmentCache:
             if file is not None:
                 return file.read(position, min(stop, self._heads.length(piece)))
         return None
+
+    async def _send_whole(self, file: OpenFile, piece: Piece) -> AsyncGenerator[FileSpan, None]:
+        try:
+            yield file.as_span(0, piece.size_bytes)
+            self._counters.bytes_served += piece.size_bytes
+        finally:
+            file.close()
+
+    def _note_taken_from_disk(self, piece: Piece, stop: int) -> None:
+        """Count what is in memory too as read there up to this offset."""
+        flight = self._memory.get(piece.key)
+        if flight is not None:
+            flight.is_read = flight.is_read or stop == piece.size_bytes
+            flight.last_used_s = self._reactor.seconds()
 
     async def _pass_by(
         self, layout: Layout, piece: Piece, position: int, stop: int

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tgsyncd.model import DocumentRef, Rendition, VideoId
     from tgsyncd.playback.cache import RecordUses
     from tgsyncd.playback.counters import SegmentUse
+    from tgsyncd.playback.pieces import Piece
     from tgsyncd.playback.shelf import InThread
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.ports import CatalogReader, Clock, Store
@@ -125,6 +126,17 @@ class Engine:
             return cache.open(rendition, position, stop, viewer, spans=spans)
 
         return held(open_from, start, stop, reactor=self._reactor, held_s=upstream.patience.lost_s)
+
+    def at_hand(
+        self, rendition: Rendition, order: int, *, viewer: str = ""
+    ) -> tuple[Piece, AsyncGenerator[FileSpan, None]] | None:
+        """
+        Return a whole segment, with its span, if it can be sent without waiting for anything.
+
+        None where it has to be opened with ``open_spans`` first. The span's file is open until the generator
+        goes on or is closed.
+        """
+        return None if self._cache is None else self._cache.at_hand(rendition, order, viewer)
 
     def lost_orders(self, rendition: Rendition) -> frozenset[int]:
         """Return which segments cannot be had, as far as was found out: the next viewer passes over them."""

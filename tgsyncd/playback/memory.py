@@ -9,7 +9,7 @@ from tgsyncd.playback.flight import CHUNK_BYTES, Flight
 from tgsyncd.playback.policy import Kept, plan_eviction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from tgsyncd.playback.pieces import Piece
     from tgsyncd.playback.policy import Playhead
@@ -61,10 +61,11 @@ class Memory:
         self._held_bytes += piece.size_bytes
         return flight
 
-    def begin_sending(self, playheads: Collection[Playhead]) -> None:
+    def begin_sending(self, playheads: Callable[[], Collection[Playhead]]) -> None:
         """Count one more answer that is being sent."""
         self._senders += 1
-        self._make_room(0, playheads, 0)
+        if self.used_bytes > self.limit_bytes:
+            self._make_room(0, playheads(), 0)
 
     def end_sending(self) -> None:
         """Count one answer less."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from tgsyncd.errors import NotFound, Refused
+from tgsyncd.errors import CatalogError, NotFound, Refused
 from tgsyncd.formats import hls
 from tgsyncd.formats.http_range import if_none_match_hits
 from tgsyncd.formats.multivariant import render_multivariant_playlist
@@ -18,6 +18,7 @@ from tgsyncd.model import Container
 from tgsyncd.playback import access, answers
 from tgsyncd.playback.answers import IMMUTABLE, NO_CACHE, Representation
 from tgsyncd.playback.bodies import CHUNK_BYTES, can_send_files, deliver, sliced, verified
+from tgsyncd.playback.remembered import Folder, Folders, PlaylistCache
 from tgsyncd.playback.settings import AuthMode
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.ports import CatalogReader
 
+_CONDITIONS = (b"Range", b"If-None-Match", b"If-Range")
+_OF_ONE_SEGMENT = (b"Content-Length", b"ETag", b"Date")
 _TS_PACKET_BYTES = 188
 _PLAYLIST_CACHE_BYTES = 8 << 20
 """Playlists of about forty films (1,200 segments at 90 bytes each, in two or so forms)."""
@@ -53,6 +56,7 @@ class Playback:
         self._engine = engine
         self._settings = settings
         self._playlists = PlaylistCache(_PLAYLIST_CACHE_BYTES)
+        self._folders = Folders(reader)
 
     @property
     def engine(self) -> Engine:
@@ -66,6 +70,33 @@ class Playback:
         Raises NotFound or Refused before anything is sent.
         """
         self._send(request, url, self.admit(url))
+
+    def answer_at_once(self, request: Request) -> bool:
+        """
+        Answer a GET request for a whole segment that is at hand; return whether it was one.
+
+        That is what players ask for again and again: what ``answer`` would send, at a third of its cost.
+        """
+        try:
+            found = self._folders.find(request.path)
+        except CatalogError:
+            return False  # `answer` meets it too, and says so
+        if found is None or request.method != b"GET":
+            return False
+        folder, order = found
+        if any(map(request.requestHeaders.hasHeader, _CONDITIONS)) or not can_send_files(request):
+            return False
+        at_hand = self._engine.at_hand(folder.rendition, order, viewer=getattr(request.channel, "client", ""))
+        if at_hand is None:
+            return False
+        piece, spans = at_hand
+        headers = request.responseHeaders
+        for name, value in folder.headers.items():
+            headers.setRawHeaders(name, [value])
+        headers.setRawHeaders(b"ETag", [answers.segment_etag(piece.sha256)])
+        headers.setRawHeaders(b"Content-Length", [b"%d" % piece.size_bytes])
+        self.deliver(request, spans, first_byte=b"", name=f"{request.path!r}")
+        return True
 
     def refuse(self, request: Request, code: int, message: str) -> None:
         """Answer with an error, after the delay that players need."""
@@ -238,11 +269,18 @@ class Playback:
             raise NotFound("no such segment")
         representation = Representation(
             size_bytes=segment.size_bytes,
-            etag=f'"{segment.sha256[:32]}"',
+            etag=answers.segment_etag(segment.sha256),
             content_type=hls.segment_content_type(container),
             cache_control=cache_control,
         )
         self._send_range(request, rendition, segment.offset, representation, segment)
+        if request.code == 200 and cache_control == IMMUTABLE and self._engine.verifies:
+            headers = {
+                name: values[0]
+                for name, values in request.responseHeaders.getAllRawHeaders()
+                if name not in _OF_ONE_SEGMENT
+            }
+            self._folders.keep(request.path, Folder(rendition=rendition, headers=headers))
 
     def _send_init(self, request: Request, rendition: Rendition) -> None:
         if not rendition.init_bytes:
@@ -313,29 +351,3 @@ def _known_byte(container: Container, position: int) -> bytes:
     if container is Container.MPEGTS:
         return b"\x47" if position % _TS_PACKET_BYTES == 0 else b""
     return b"\x00" if position == 0 else b""
-
-
-class PlaylistCache:
-    """Rendered playlists and their ETags, the least recently used forgotten first; bounded in bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._entries: dict[object, tuple[bytes, str]] = {}
-
-    def get(self, key: object) -> tuple[bytes, str] | None:
-        """Return the playlist and its ETag, if it is here."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._entries[key] = entry
-        return entry
-
-    def put(self, key: object, body: bytes) -> tuple[bytes, str]:
-        """Keep a playlist; return it and its ETag."""
-        entry = (body, answers.etag_of(body))
-        self._entries[key] = entry
-        self._bytes += len(body)
-        while self._bytes > self._max_bytes and len(self._entries) > 1:
-            oldest = next(iter(self._entries))
-            self._bytes -= len(self._entries.pop(oldest)[0])
-        return entry

@@ -17,7 +17,7 @@ from twisted.internet import main
 from twisted.internet.defer import Deferred
 
 from tgsyncd.errors import DocumentCorrupt
-from tgsyncd.playback.wire import hold_back, is_plain_tcp
+from tgsyncd.playback.wire import is_plain_tcp, send_more_follows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,19 +67,18 @@ class Sender:
         """Whether ``send`` waits."""
         return self._waiting is not None
 
-    async def send(self, fd: int, start: int, stop: int, *, is_first: bool = False) -> None:
+    async def send(self, fd: int, start: int, stop: int, *, head: bytes = b"") -> None:
         """
-        Send bytes ``[start, stop)`` of the file, after what was written before, until the kernel has them.
+        Send ``head`` and bytes ``[start, stop)`` of the file, after what was written before.
 
-        Blocks as long as reading the file does. ``is_first``: begin at once. A connection that is lost
+        Returns when the kernel has them. Blocks as long as reading the file does. A connection that is lost
         meanwhile is for its owner to notice, who cancels this. Raises OSError, DocumentCorrupt.
         """
         self._fd, self._position, self._stop = fd, start, stop
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
         try:
-            if is_first:
-                self._begin_at_once()
+            self._begin_at_once(head)
             if not waiting.called:
                 self.turn()
             await waiting
@@ -87,13 +86,12 @@ class Sender:
             self._waiting = None
             self._step_back()
 
-    def _begin_at_once(self) -> None:
-        """Send what was written before, and with it the file: two turns of the reactor less, and a packet."""
-        hold_back(self._transport, is_on=True)
-        self._transport.doWrite()
-        if not self._is_behind():
+    def _begin_at_once(self, head: bytes) -> None:
+        """Send as much as the socket takes now: two turns of the reactor less."""
+        if self._is_behind():
+            self._transport.write(head)
+        elif send_more_follows(self._transport, head):
             self._do_write()
-        hold_back(self._transport, is_on=False)
 
     def turn(self) -> None:
         """Begin to send, or do so as soon as what was written before is gone."""

@@ -20,6 +20,9 @@ A viewer who has asked for nothing so long is gone, as far as reading ahead and 
 hls.js asks every 6 s, and stops for as long as it is paused; a paused viewer finds his segments on disk.
 """
 
+EXPIRE_EVERY_S = 1.0
+"""Who is gone is gone a second later, too; it need not be looked at for each request."""
+
 MAX_SESSIONS = 1024
 STEP_BACK = 2
 """So many segments back are a step back of the same viewer, not a jump."""
@@ -49,6 +52,7 @@ class Sessions:
     def __init__(self, live_s: float = LIVE_S) -> None:
         self._live_s = live_s
         self._sessions: list[Session] = []
+        self._expired_s = float("-inf")
 
     def __len__(self) -> int:
         """Return how many are kept, those that somebody left included."""
@@ -102,4 +106,7 @@ class Sessions:
             each.has_jumped = True
 
     def _expire(self, now_s: float) -> None:
+        if 0.0 <= now_s - self._expired_s < EXPIRE_EVERY_S:
+            return
+        self._expired_s = now_s
         self._sessions = [each for each in self._sessions if now_s - each.last_s < self._live_s]

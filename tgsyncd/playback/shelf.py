@@ -72,9 +72,13 @@ class OpenFile:
     async def span(self, start: int, stop: int) -> AsyncGenerator[FileSpan, None]:
         """Yield bytes ``[start, stop)`` as they lie in the file, to be sent by the kernel; then close."""
         try:
-            yield FileSpan(self._fd, start, stop, self._in_thread)
+            yield self.as_span(start, stop)
         finally:
             self.close()
+
+    def as_span(self, start: int, stop: int) -> FileSpan:
+        """Return bytes ``[start, stop)`` as they lie in the file, until it is closed."""
+        return FileSpan(self._fd, start, stop, self._in_thread)
 
     def close(self) -> None:
         """Close the file. Does nothing the second time."""
@@ -131,6 +135,18 @@ class Shelf:
             self._scanning.addBoth(lambda _: None if waiter.called else waiter.callback(None))
             await waiter
 
+    def at_hand(self, name: str) -> OpenFile | None:
+        """Return the file if it was verified and is kept open; None only says that it takes waiting."""
+        known = self._files.get(name)
+        if known is None or not known.is_verified:
+            return None
+        now_s = self._clock.now_s()
+        fd = self._handles.take(name, now_s)
+        if fd is None:
+            return None
+        known.last_used_s = now_s
+        return OpenFile(fd, self._in_thread)
+
     async def open(self, name: str, size_bytes: int, *, sha256: str = "") -> OpenFile | None:
         """
         Return the file if it is there, of this size, and matches its sha256; a wrong one is removed.
@@ -138,13 +154,11 @@ class Shelf:
         A file that another process wrote meanwhile is found too. ``sha256`` is what it must be, if known.
         """
         await self.ready()
+        file = self.at_hand(name)
+        if file is not None:
+            return file
         known = self._files.get(name)
         is_verified = known is not None and known.is_verified
-        now_s = self._clock.now_s()
-        kept = self._handles.take(name, now_s) if known is not None and is_verified else None
-        if known is not None and kept is not None:
-            known.last_used_s = now_s
-            return OpenFile(kept, self._in_thread)
         try:
             fd = await self._in_thread(
                 lambda: _open_verified(self._path(name), size_bytes, None if is_verified else sha256)

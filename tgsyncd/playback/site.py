@@ -16,6 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure  # noqa: TC002 (beside its default)
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request, Site
 
 from tgsyncd.playback.clients import client_of, group_of, is_trusted, parse_networks, redact_path
@@ -64,6 +65,8 @@ class Channel(HTTPChannel):
     unsent_limit_bytes = 0
     """What the kernel was told to take beyond what it can send; 0 for nothing."""
     idle_since_s = 0.0
+    _keeps_head = False
+    _head = b""
     _deadline: IDelayedCall | None = None
     _lingering: IDelayedCall | None = None
 
@@ -95,6 +98,34 @@ class Channel(HTTPChannel):
         self.idle_since_s = self.site.now_s()
         self.site.unseat_request(self)
         super().requestDone(request)
+
+    def writeHeaders(  # noqa: N802 (Twisted's name)
+        self, version: bytes, code: bytes, reason: bytes, headers: Any
+    ) -> None:
+        """Write the head of an answer in one piece: Twisted's 50 pieces take four times as long."""
+        if not isinstance(headers, Headers):
+            super().writeHeaders(version, code, reason, headers)  # which sanitizes them
+            return
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [b"%b: %b" % (name, each) for name, values in headers.getAllRawHeaders() for each in values]
+        head = b"\r\n".join((*lines, b"", b""))
+        transport: Any = self.transport
+        if self._keeps_head:
+            self._head = head
+        else:
+            transport.write(head)
+
+    def take_head(self, request: Request) -> bytes:
+        """Return the head of an answer, for who sends it himself; empty when it was written already."""
+        if request.startedWriting:
+            return b""
+        self._keeps_head = True
+        try:
+            request.write(b"")
+        finally:
+            self._keeps_head = False
+        head, self._head = self._head, b""
+        return head
 
     def timeoutConnection(self) -> None:  # noqa: N802 (Twisted's name)
         """Close an idle connection, unless its client has not taken all of the last answer yet."""

@@ -30,11 +30,19 @@ def limit_unsent(transport: Any, most_bytes: int) -> None:
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
 
 
-def hold_back(transport: Any, *, is_on: bool) -> None:
-    """Have the kernel wait for more before it sends a packet that is not full, or wait no more (TCP_CORK)."""
-    if hasattr(socket, "TCP_CORK"):
-        with suppress(OSError):  # closed meanwhile
-            transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_on)
+def send_more_follows(transport: Any, data: bytes) -> bool:
+    """
+    Send this now, in a packet with what is sent next (MSG_MORE); return whether all of it was taken.
+
+    What was not taken is written as usual. A connection that is lost is found out when more is sent.
+    """
+    sent = 0
+    with suppress(OSError):
+        sent = transport.socket.send(data, socket.MSG_MORE) if data else 0
+    if sent < len(data):
+        transport.write(data[sent:])
+        return False
+    return True
 
 
 def untaken_bytes(transport: Any) -> int:
