@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import m3u8
 import pytest
@@ -14,6 +16,7 @@ from tests.playback.raw import connect, fetch
 from tests.playback.streams import Server, fmp4_stream, ts_stream
 from tgsyncd.model import Container, RenditionKind
 from tgsyncd.playback.access import capability_for
+from tgsyncd.playback.app import Api
 from tgsyncd.playback.settings import AuthMode, ServerSettings
 
 inline = pytest_twisted.ensureDeferred
@@ -39,6 +42,28 @@ async def test_a_playlist_names_every_segment_by_an_absolute_url(server):
     ]
     same = await fetch(server, "/playlist/movie/1/main.m3u8")
     assert same.body == response.body
+
+
+@inline
+async def test_kleins_tree_hands_over_what_players_ask_for(server):
+    """It is the one table of routes: a server of it alone answers the same, only more slowly."""
+    await server.add("movie", ts_stream())
+    paths = ["/playlist/movie.m3u8", SEGMENT, "/stream/movie.ts", "/play/movie", "/static/player.js"]
+    paths += ["/test-jellyfin.m3u8", "/segment/..%5csecret", "/static/other", "/videos", "/healthz"]
+    usual = [await fetch(server, path) for path in paths]
+    root = server.site.resource
+    root._handed_over = frozenset()
+    by_tree = [await fetch(server, path) for path in paths]
+    assert [each.code for each in by_tree] == [200] * 6 + [400, 404] + [200] * 2
+    assert [(each.code, each.body) for each in by_tree] == [(each.code, each.body) for each in usual]
+
+
+def test_every_route_of_kleins_tree_is_in_the_docs():
+    """And every one in the docs is in the tree; below ``/p/`` stand the same ones."""
+    text = Path(__file__).parents[2].joinpath("docs", "http.md").read_text()
+    rows = [line.split("|")[1] for line in text.split("## Who may")[0].splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`(?:[A-Z]+ )?/([^/<`]+)", row)}
+    assert told == {rule.rule.split("/")[1] for rule in Api.app.url_map.iter_rules()} - {"p"}
 
 
 @inline

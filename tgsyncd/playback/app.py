@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP server: which route goes where, and the routes that are not playback (Klein)."""
+"""The HTTP server: Klein's tree, which says which route goes where, and the routes that are not players'."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from werkzeug.exceptions import HTTPException
 from tgsyncd.errors import NotFound, Refused, TgsyncdError
 from tgsyncd.formats import hls
 from tgsyncd.model import VideoId
-from tgsyncd.playback import access, answers, pages, reports
-from tgsyncd.playback.answers import NO_CACHE, Representation
-from tgsyncd.playback.bodies import sliced
+from tgsyncd.playback import access, answers, reports
+from tgsyncd.playback.answers import NO_CACHE
+from tgsyncd.playback.players import PlayersResource
 from tgsyncd.playback.resources import Playback
 from tgsyncd.playback.settings import AuthMode
 from tgsyncd.playback.site import ServerSite
@@ -55,18 +55,22 @@ def build_site(
 
 
 class Root(Resource):
-    """Checks the Host, and sends each request where it belongs."""
+    """
+    Checks the Host, and sends each request where Klein's tree says.
+
+    What the tree hands over to a plain resource goes there without asking it again: its matching costs five
+    times as much as an answer, and players ask for little else.
+    """
 
     isLeaf = True  # noqa: N815 (Twisted's name)
-    _log = Logger()
 
     def __init__(self, playback: Playback, api: Api, settings: ServerSettings) -> None:
         super().__init__()
         self._playback = playback
         self._api = api.app.resource()
+        self._players = api.players
+        self._handed_over = handed_over()
         self._names = access.allowed_names(settings.public_urls, settings.allowed_hosts)
-        self._assets = pages.load_assets()
-        self._play_page = pages.load_play_page()
 
     def render(self, request: Request) -> Any:
         """Answer a request."""
@@ -77,18 +81,8 @@ class Root(Resource):
         if trouble:
             self._playback.refuse(request, *trouble)
             return NOT_DONE_YET
-        url = hls.parse_path(request.path)
-        if url is None and not self._is_public(request.path):
-            return self._api.render(request)
-        answers.set_cors_headers(request)
-        if request.method == b"OPTIONS":
-            answers.send_preflight(request)
-        elif request.method not in answers.READING_METHODS:
-            answers.set_headers(request, {"Allow": answers.PLAYBACK_METHODS})
-            self._playback.refuse(request, 405, "only GET, HEAD and OPTIONS here")
-        else:
-            self._read(request, url)
-        return NOT_DONE_YET
+        is_handed_over = request.path[1:].partition(b"/")[0] in self._handed_over
+        return (self._players if is_handed_over else self._api).render(request)
 
     def _host_trouble(self, request: Request) -> tuple[int, str] | None:
         hosts = request.requestHeaders.getRawHeaders("Host") or []
@@ -100,58 +94,15 @@ class Root(Resource):
             return 421, "this server does not answer to that name (server.public_urls, allowed_hosts)"
         return None
 
-    def _is_public(self, path: bytes) -> bool:
-        return path == b"/test-jellyfin.m3u8" or path.decode("latin-1") in self._assets
 
-    def _read(self, request: Request, url: hls.PlaybackUrl | hls.Malformed | None) -> None:
-        try:
-            if url is None:
-                self._send_public(request)
-            elif isinstance(url, hls.Malformed):
-                self._playback.refuse(request, 400, url.reason)
-            elif isinstance(url.target, hls.PlayPage):
-                self._send_play_page(request, url)
-            else:
-                self._playback.answer(request, url)
-        except NotFound as error:
-            self._playback.refuse(request, 404, error.message)
-        except Refused as error:
-            self._playback.refuse(request, 403, error.message)
-        except Exception:  # noqa: BLE001 (the boundary: whatever it is, the player gets JSON, and late)
-            self._log.failure("a playback request failed")
-            self._playback.refuse(request, 500, "internal error; see the log")
-
-    def _send_public(self, request: Request) -> None:
-        asset = self._assets.get(request.path.decode("latin-1"))
-        if asset is None:
-            body = pages.render_test_playlist(self._playback.base_url(request))
-            self._playback.send_playlist(request, body, answers.etag_of(body))
-            return
-        representation = Representation(
-            size_bytes=len(asset.body),
-            etag=asset.etag,
-            content_type=asset.content_type,
-            cache_control=NO_CACHE,
-        )
-        wanted = answers.begin(request, representation)
-        if wanted is not None:
-            body = asset.body[wanted.start : wanted.stop]
-            self._playback.deliver(request, sliced(body), first_byte=b"", name="a static file")
-
-    def _send_play_page(self, request: Request, url: hls.PlaybackUrl) -> None:
-        video = self._playback.admit(url)
-        urls = self._playback.urls(video, self._playback.base_url(request), url.capability)
-        body = pages.render_play_page(
-            self._play_page,
-            video,
-            self._playback.current_renditions(video),
-            playlist_url=urls.get("playlist_url", ""),
-            stream_url=urls.get("stream_url", ""),
-            is_signed=url.capability is not None,
-        )
-        policy = {"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY}
-        answers.set_headers(request, policy)
-        answers.send_bytes(request, 200, body, content_type="text/html; charset=utf-8")
+def handed_over() -> frozenset[bytes]:
+    """Return the first parts of all paths that Klein's tree hands over to a plain resource."""
+    hand_over = Api.hand_over.__name__
+    return frozenset(
+        rule.rule.split("/")[1].encode()
+        for rule in Api.app.url_map.iter_rules()
+        if rule.endpoint in (hand_over, f"{hand_over}_branch")  # so Klein names the two of a branch
+    )
 
 
 class Unauthorized(Exception):
@@ -185,6 +136,18 @@ class Api:
         self._playback = playback
         self._settings = settings
         self._actions = actions
+        self.players = PlayersResource(playback)
+
+    @app.route("/playlist/", branch=True)
+    @app.route("/segment/", branch=True)
+    @app.route("/stream/", branch=True)
+    @app.route("/play/", branch=True)
+    @app.route("/p/", branch=True)
+    @app.route("/static/", branch=True)
+    @app.route("/test-jellyfin.m3u8")
+    def hand_over(self, _request: Request) -> PlayersResource:
+        """Hand over what players ask for."""
+        return self.players
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: Request) -> bytes:
