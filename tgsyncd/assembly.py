@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tgsyncd.config.libraries import Library
     from tgsyncd.config.schema import Config
     from tgsyncd.model import DocumentLabel, DocumentRef
-    from tgsyncd.playback.counters import SegmentUse
+    from tgsyncd.playback.uses import SegmentUse
     from tgsyncd.ports import Clock, Store
     from tgsyncd.stores.telegram.reconciling import Reconciled
     from tgsyncd.stores.telegram.settings import TelegramSettings

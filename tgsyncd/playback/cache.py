@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from tgsyncd.errors import StoreUnavailable
 from tgsyncd.playback.ahead import ReadAhead
 from tgsyncd.playback.bodies import verified
-from tgsyncd.playback.counters import Counters, Uses
+from tgsyncd.playback.counters import Counters
 from tgsyncd.playback.fetches import Fetches
 from tgsyncd.playback.heads import FirstDocuments, Heads
 from tgsyncd.playback.holdings import report_holdings, report_stream_holdings
@@ -30,25 +30,24 @@ from tgsyncd.playback.policy import PROBE_S, Kept, is_beyond_head, order_evictio
 from tgsyncd.playback.relay import Relays
 from tgsyncd.playback.sessions import Sessions
 from tgsyncd.playback.shelf import Shelf
+from tgsyncd.playback.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from pathlib import Path
     from typing import Any
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from tgsyncd.model import DocumentRef, Rendition
-    from tgsyncd.playback.counters import SegmentUse
     from tgsyncd.playback.flight import Flight
     from tgsyncd.playback.pieces import Layout, Piece
     from tgsyncd.playback.sessions import Session
     from tgsyncd.playback.shelf import InThread, OpenFile, Shelved
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.playback.upstream import Upstream
+    from tgsyncd.playback.uses import RecordUses
     from tgsyncd.ports import CatalogReader, Clock
-
-    RecordUses = Callable[[Sequence[SegmentUse]], Coroutine[Deferred[Any], Any, None]]
 
 TICK_S = 60.0
 """So often old segments leave the memory and counters go to the catalog."""
@@ -89,10 +88,8 @@ class SegmentCache:
         self._upstream = upstream
         self._reactor = reactor
         self._clock = clock
-        self._record_uses = record_uses
         self._counters = Counters()
-        self._uses = Uses()
-        self._unrecorded = 0
+        self._uses = Uses(record_uses)
         self._layouts = Layouts(reader)
         self._sessions = Sessions()
         self._memory = Memory(settings.memory_bytes)
@@ -223,7 +220,7 @@ class SegmentCache:
         self._fetches.close()
         for shelf in (self._disk, self._heads.shelf):
             shelf.close()
-        await self._flush()
+        await self._uses.flush()
 
     def report(self) -> dict[str, object]:
         """Return status and statistics, for JSON."""
@@ -408,17 +405,4 @@ class SegmentCache:
         self._memory.sweep(self._reactor.seconds() - self._settings.memory_ttl_s)
         if len(self._memory):
             self._tick_later()
-        Deferred.fromCoroutine(self._flush())
-
-    async def _flush(self) -> None:
-        uses = self._uses.take()
-        if not uses:
-            return
-        try:
-            await self._record_uses(uses)
-        except Exception as error:  # noqa: BLE001 (statistics; what matters is said where it matters)
-            self._unrecorded += 1
-            if self._unrecorded & (self._unrecorded - 1) == 0:  # each minute of a full disk would be a line
-                self._log.warn("what the cache counted was not recorded: {error}", error=error)
-        else:
-            self._unrecorded = 0
+        Deferred.fromCoroutine(self._uses.flush())

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from tgsyncd.model import DocumentRef, Rendition, VideoId
-    from tgsyncd.playback.cache import RecordUses
-    from tgsyncd.playback.counters import SegmentUse
     from tgsyncd.playback.pieces import Piece
     from tgsyncd.playback.shelf import InThread
     from tgsyncd.playback.spans import FileSpan
+    from tgsyncd.playback.uses import RecordUses, SegmentUse
     from tgsyncd.ports import CatalogReader, Clock, Store
 
 __all__ = ["CacheSettings", "Engine", "Patience"]
