@@ -347,6 +347,9 @@ class Application:
         ``sockets``, which systemd opened, win over the address.
         Raises ConfigError when the port is taken.
         """
+        # All threads now: none is started while somebody waits, and one more is a leak.
+        threads = self._reactor.getThreadPool()
+        threads.adjustPoolsize(threads.max, threads.max)
         endpoint = TCP4ServerEndpoint(self._reactor, port, interface=host)
         site = self._site = build_site(
             reactor=self._reactor,

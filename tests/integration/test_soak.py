@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Half a minute of everything at once: nothing wrong is served, and nothing is kept when all have left."""
+"""A minute of everything at once: nothing wrong is served, and nothing is kept when all have left."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.integration.soak import run_soak
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_half_a_minute_of_everything_leaks_nothing(tmp_path):
+def test_a_minute_of_everything_leaks_nothing(tmp_path):
     """The ten minutes, with their times: ``python -m benchmarks.playback_soak``."""
-    report = run_soak(tmp_path, seconds=30, viewers=6, video_every_s=8, film_repeats=3)
+    report = run_soak(tmp_path, seconds=60, viewers=6, video_every_s=8, film_repeats=3)
 
     assert report.seen["segment"] > 0, report.seen
     wrong = {what: count for what, count in report.seen.items() if "WRONG" in what or "status" in what}
@@ -24,7 +24,7 @@ def test_half_a_minute_of_everything_leaks_nothing(tmp_path):
     assert report.at_rest["objects_passed_over"] > 50_000
     # Bounds for leaks, not figures: what grows with every request would be hundreds here.
     assert report.after["descriptors"] <= report.at_rest["descriptors"] + 16
-    assert report.after["threads"] <= 40
+    assert report.after["threads"] <= report.at_rest["threads"] + 6
     assert report.after["calls"] <= report.at_rest["calls"] + 20
     # 40 MB of cache, and what is being hashed, written and sent of it.
     middle = statistics.median(sample["rss_bytes"] for sample in report.samples[5:15])
