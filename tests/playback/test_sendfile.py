@@ -96,6 +96,16 @@ async def test_a_segment_at_hand_is_answered_as_the_first_time(cached, monkeypat
     assert cached.engine.report()["hits"] == hits + 1
 
 
+@inline
+async def test_one_client_is_not_told_what_another_asked_for(cached):
+    """Who wants his connection closed; the next one goes on with his."""
+    first = await fetch(cached, SEGMENT, Connection="close")
+    assert first.headers["connection"] == "close"
+    client = await ask(cached, SEGMENT)
+    await take_rest(client, len(first.body))
+    assert b"onnection: close" not in client.received[:1000]
+
+
 @pytest.mark.parametrize("header", ["Range", "If-Range", "If-None-Match"])
 @inline
 async def test_conditions_are_obeyed_also_for_what_is_at_hand(cached, header):

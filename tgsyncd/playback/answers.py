@@ -59,29 +59,30 @@ def set_headers(request: Request, headers: Mapping[str, str]) -> None:
         request.responseHeaders.setRawHeaders(name, [value])
 
 
-def set_common_headers(request: Request) -> None:
-    """Set what every answer carries."""
-    set_headers(
-        request,
-        {
-            "Server": "tgsyncd",
-            "X-Content-Type-Options": "nosniff",
-            # A capability in the path must not reach other sites.
-            "Referrer-Policy": "no-referrer",
-        },
-    )
+COMMON_HEADERS = {
+    "Server": "tgsyncd",
+    "X-Content-Type-Options": "nosniff",
+    # A capability in the path must not reach other sites.
+    "Referrer-Policy": "no-referrer",
+}
+"""What every answer carries."""
+
+CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range, Date, ETag",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+"""They let web players on other origins read the answer: jellyfin-web fetches from us directly."""
 
 
-def set_cors_headers(request: Request) -> None:
-    """Let web players on other origins read the answer: jellyfin-web fetches from us directly."""
-    set_headers(
-        request,
-        {
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Expose-Headers": ("Accept-Ranges, Content-Length, Content-Range, Date, ETag"),
-            "Cross-Origin-Resource-Policy": "cross-origin",
-        },
-    )
+def headers_of(representation: Representation) -> Mapping[str, str]:
+    """Return what an answer with it carries, but for how long it is."""
+    return {
+        "Content-Type": representation.content_type,
+        "Cache-Control": representation.cache_control,
+        "ETag": representation.etag,
+        "Accept-Ranges": "bytes",
+    }
 
 
 def send_preflight(request: Request) -> None:
@@ -148,15 +149,7 @@ def begin(request: Request, representation: Representation) -> ByteRange | None:
     None means that the answer is complete: HEAD, 304, 416.
     """
     size, etag = representation.size_bytes, representation.etag
-    set_headers(
-        request,
-        {
-            "Content-Type": representation.content_type,
-            "Cache-Control": representation.cache_control,
-            "ETag": etag,
-            "Accept-Ranges": "bytes",
-        },
-    )
+    set_headers(request, headers_of(representation))
     if if_none_match_hits(request.getHeader("If-None-Match"), etag):
         request.setResponseCode(304)
         request.responseHeaders.removeHeader("Content-Type")

@@ -77,7 +77,7 @@ class Root(Resource):
         trouble = self._host_trouble(request)
         if not trouble and self._playback.answer_at_once(request):
             return NOT_DONE_YET
-        answers.set_common_headers(request)
+        answers.set_headers(request, answers.COMMON_HEADERS)
         if trouble:
             self._playback.refuse(request, *trouble)
             return NOT_DONE_YET

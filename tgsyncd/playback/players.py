@@ -35,7 +35,7 @@ class PlayersResource(Resource):
 
     def render(self, request: Request) -> int:
         """Answer a request, now or later."""
-        answers.set_cors_headers(request)
+        answers.set_headers(request, answers.CORS_HEADERS)
         if request.method == b"OPTIONS":
             answers.send_preflight(request)
         elif request.method not in answers.READING_METHODS:

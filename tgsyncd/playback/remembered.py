@@ -29,8 +29,8 @@ class Folder:
     """What all segments of a rendition have in common."""
 
     rendition: Rendition
-    headers: Mapping[bytes, bytes]
-    """What an answer with a whole segment carries, but for its size and ETag."""
+    headers: Mapping[str, str]
+    """What each answer with a whole segment carries; its ETag and its length are its own."""
 
 
 class Folders:

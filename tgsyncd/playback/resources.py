@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tgsyncd.ports import CatalogReader
 
 _CONDITIONS = (b"Range", b"If-None-Match", b"If-Range")
-_OF_ONE_SEGMENT = (b"Content-Length", b"ETag", b"Date")
 _TS_PACKET_BYTES = 188
 _PLAYLIST_CACHE_BYTES = 8 << 20
 """Playlists of about forty films (1,200 segments at 90 bytes each, in two or so forms)."""
@@ -90,11 +89,9 @@ class Playback:
         if at_hand is None:
             return False
         piece, spans = at_hand
-        headers = request.responseHeaders
-        for name, value in folder.headers.items():
-            headers.setRawHeaders(name, [value])
-        headers.setRawHeaders(b"ETag", [answers.segment_etag(piece.sha256)])
-        headers.setRawHeaders(b"Content-Length", [b"%d" % piece.size_bytes])
+        own = {"ETag": answers.segment_etag(piece.sha256), "Content-Length": f"{piece.size_bytes}"}
+        answers.set_headers(request, folder.headers)
+        answers.set_headers(request, own)
         self.deliver(request, spans, first_byte=b"", name=f"{request.path!r}")
         return True
 
@@ -274,13 +271,9 @@ class Playback:
             cache_control=cache_control,
         )
         self._send_range(request, rendition, segment.offset, representation, segment)
-        if request.code == 200 and cache_control == IMMUTABLE and self._engine.verifies:
-            headers = {
-                name: values[0]
-                for name, values in request.responseHeaders.getAllRawHeaders()
-                if name not in _OF_ONE_SEGMENT
-            }
-            self._folders.keep(request.path, Folder(rendition=rendition, headers=headers))
+        if cache_control == IMMUTABLE and self._engine.verifies:
+            same = {**answers.COMMON_HEADERS, **answers.CORS_HEADERS, **answers.headers_of(representation)}
+            self._folders.keep(request.path, Folder(rendition=rendition, headers=same))
 
     def _send_init(self, request: Request, rendition: Rendition) -> None:
         if not rendition.init_bytes:

@@ -89,6 +89,8 @@ class Sender:
     def _begin_at_once(self, head: bytes) -> None:
         """Send as much as the socket takes now: two turns of the reactor less."""
         if self._is_behind():
+            self._transport.doWrite()  # what was written just now, most of the time
+        if self._is_behind():
             self._transport.write(head)
         elif send_more_follows(self._transport, head):
             self._do_write()
