@@ -39,6 +39,7 @@ from tgsyncd.assembly import (
 from tgsyncd.catalog.catalog import Catalog
 from tgsyncd.catalog.lock import CatalogLock
 from tgsyncd.errors import ConfigError, NotFound, TgsyncdError
+from tgsyncd.heap import give_back_what_is_freed
 from tgsyncd.ingest.names import check_video_id
 from tgsyncd.ingest.pipeline import Pipeline
 from tgsyncd.ingest.publish import Publisher
@@ -347,6 +348,7 @@ class Application:
         ``sockets``, which systemd opened, win over the address.
         Raises ConfigError when the port is taken.
         """
+        give_back_what_is_freed()
         # All threads now: none is started while somebody waits, and one more is a leak.
         threads = self._reactor.getThreadPool()
         threads.adjustPoolsize(threads.max, threads.max)
