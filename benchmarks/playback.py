@@ -26,6 +26,7 @@ QUICK = {
     "probe": ["--quick"],
     "players": ["--seconds", "120", "--viewers", "1", "4"],
     "slow": ["--pause", "10", "--seconds", "2"],
+    "outage": ["--stall", "3", "--down", "5"],
     "soak": ["--quick"],
 }
 

@@ -2,7 +2,10 @@
 // Plays a page's <video id="video"> in headless Chromium: from the start, from the middle, from the last ten
 // seconds to the end. Prints one line of JSON. Node, with playwright-core; no browser is downloaded.
 //
-//   node browser.mjs PAGE_URL --timeout MS --profile DIR [--screenshot FILE] [--player native|hls.js]
+//   node browser.mjs PAGE_URL --timeout MS --profile DIR [--screenshot FILE] [--player native|hls.js] [--whole]
+//
+// With --whole it plays from the start to the end instead: then "frames" are all pictures that were decoded,
+// shown or dropped because the machine was busy, and "buffered" is what stands in the buffer at the end.
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 
@@ -13,6 +16,7 @@ const { values, positionals } = parseArgs({
     profile: { type: "string" },
     screenshot: { type: "string" },
     player: { type: "string" },
+    whole: { type: "boolean", default: false },
     chromium: { type: "string", default: "/usr/bin/chromium" },
   },
 });
@@ -23,7 +27,7 @@ const left = () => Math.max(1, ends - Date.now());
 
 const report = {
   player: null, played: false, ended: false, duration_s: null, width: 0, height: 0, frames: 0,
-  dropped: 0, seeks: [], trouble: "", errors: [], requests: [],
+  dropped: 0, buffered: [], seeks: [], trouble: "", errors: [], requests: [],
 };
 const complain = (text) => { if (report.errors.length < 20) report.errors.push(text); };
 
@@ -90,9 +94,11 @@ const session = async (page) => {
   report.played = true;
   const duration_s = await page.evaluate(() => document.getElementById("video").duration);
   report.duration_s = duration_s;
-  await seek(page, duration_s / 2);
-  if (values.screenshot) await page.screenshot({ path: values.screenshot });
-  await seek(page, Math.max(duration_s - 10, (duration_s * 3) / 4));
+  if (!values.whole) {
+    await seek(page, duration_s / 2);
+    if (values.screenshot) await page.screenshot({ path: values.screenshot });
+    await seek(page, Math.max(duration_s - 10, (duration_s * 3) / 4));
+  }
   await page.evaluate(() => { document.getElementById("video").playbackRate = 4; });
   await wait(page, "the end", "ended");
   report.ended = true;
@@ -123,6 +129,7 @@ try {
       height: video ? video.videoHeight : 0,
       frames: quality ? quality.totalVideoFrames : 0,
       dropped: quality ? quality.droppedVideoFrames : 0,
+      buffered: video ? Array.from(video.buffered, (_, at) => [video.buffered.start(at), video.buffered.end(at)]) : [],
       trouble: box && !box.hidden ? box.innerText.trim() : "",
     };
   }).catch((error) => { complain(error.message); return {}; }));

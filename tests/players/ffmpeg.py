@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from tests.players.process import Deadline, PlayerFailure, run
 from tests.players.report import (
@@ -57,6 +58,12 @@ def play(url: str, *, duration_s: float, timeout_s: float) -> PlayReport:
         findings.reached_end = all(ends)
 
     return watch(PLAYER, timeout_s=timeout_s, session=session)
+
+
+def count_pictures(path: Path, *, deadline: Deadline) -> tuple[int, tuple[str, ...]]:
+    """Decode a file; return how many pictures there are, and the complaints."""
+    decoded = _decode(str(path), from_s=None, start_s=0.0, deadline=deadline)
+    return len(decoded.times_s), decoded.errors
 
 
 def _judge(findings: Findings, decoded: _Decoded) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.players import ffmpeg
 from tests.players.process import (
     POLL_S,
     Deadline,
@@ -45,6 +46,12 @@ _ARGV = (
     *("--intf", "dummy", "--vout", "dummy", "--aout", "adummy", "--no-osd", "--no-spu"),
     *("--extraintf", "oldrc", "--rc-fake-tty", "--rate", str(RATE)),
 )
+
+_RECORDING = (
+    *("cvlc", "-vv", "--no-color", "--no-dbus", "--no-lua", "--no-metadata-network-access"),
+    "--no-sout-audio",
+)
+_FINISHED = "playlist debug: nothing to play"
 
 # What VLC 3.0's log says when a part of the stream is missing or cannot be decoded. Its complaints
 # about desktop facilities are the same for every stream, and those about timestamps and its clock
@@ -120,6 +127,36 @@ def play(url: str, *, duration_s: float, timeout_s: float) -> PlayReport:
                 findings.played = _STARTED in log
                 for pattern in _COMPLAINTS:
                     findings.complain(line.strip() for line in pattern.findall(log))
+
+    return watch(PLAYER, timeout_s=timeout_s, session=session)
+
+
+def record(url: str, *, duration_s: float, timeout_s: float) -> PlayReport:
+    """
+    Have VLC write the pictures that it plays into a file, once from start to end; have ffmpeg count them.
+
+    Those that VLC shows are no measure of what it was given: it drops what comes too late for its clock, on a
+    busy machine without any outage too. What its packetizer handed on is in the file: all but the last one,
+    which it keeps for itself at the end of any stream.
+    """
+
+    def session(findings: Findings, deadline: Deadline) -> None:
+        prefix, owner = _unprivileged()
+        with scratch_directory(owner) as home:
+            path = home / "recorded.h264"
+            output = f"#es{{access-video=file,mux-video=dummy,dst-video={path}}}"
+            argv = [*prefix, *_RECORDING, "--sout", output, url, "vlc://quit"]
+            with running(argv, home=home) as player:
+                deadline.wait_for("VLC's end", lambda: player.exit_code is not None)
+                log = player.words()
+            for pattern in _COMPLAINTS:
+                findings.complain(line.strip() for line in pattern.findall(log))
+            if not path.exists():
+                raise PlayerFailure("VLC wrote nothing")
+            findings.frames, errors = ffmpeg.count_pictures(path, deadline=deadline)
+        findings.complain(errors)
+        findings.played = findings.frames > 0
+        findings.whole = findings.reached_end = _FINISHED in log
 
     return watch(PLAYER, timeout_s=timeout_s, session=session)
 
