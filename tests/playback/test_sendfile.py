@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.protocols.policies import WrappingFactory
 
 from tests.playback.raw import connect, eventually, fetch
@@ -19,7 +19,7 @@ from tgsyncd.playback.access import capability_for
 from tgsyncd.playback.engine import CacheSettings, Engine
 from tgsyncd.playback.handles import KEPT_FILES, KEPT_S, Handles
 from tgsyncd.playback.settings import AuthMode, ServerSettings
-from tgsyncd.playback.spans import FileSpan, is_in_page_cache, read_away
+from tgsyncd.playback.spans import FileSpan, is_in_page_cache
 
 inline = pytest_twisted.ensureDeferred
 
@@ -221,6 +221,20 @@ async def test_a_transport_that_is_not_plain_tcp_is_written_to(cached):
 
 
 @inline
+async def test_the_head_does_not_wait_for_the_disk(cached, monkeypatch):
+    """A player gives up on who says nothing; the file comes when the disk has it."""
+    await fetch(cached, SEGMENT)
+    disk = Deferred()
+    monkeypatch.setattr(FileSpan, "look", lambda self, _position: (self.stop, disk.called))
+    monkeypatch.setattr(FileSpan, "bring", lambda *_: disk)
+    client = await ask(cached, SEGMENT)
+    await client.until(lambda: b"\r\n\r\n" in client.received)
+    disk.callback(None)
+    whole = cached.stream.segment_bytes(0)
+    assert await take_rest(client, len(whole)) == whole
+
+
+@inline
 async def test_what_is_not_in_the_page_cache_is_read_by_a_thread_first(tmp_path):
     """So the reactor never waits for the disk."""
     path = tmp_path / "file"
@@ -238,11 +252,11 @@ async def test_what_is_not_in_the_page_cache_is_read_by_a_thread_first(tmp_path)
         if is_in_page_cache(fd, 0, 5_000_000):
             pytest.skip("this file system keeps its files in memory")
         span = FileSpan(fd, 100, 5_000_000, in_thread)
-        assert await span.bring(100) < 5_000_000
+        end, is_here = span.look(100)
+        assert (end < 5_000_000, is_here) == (True, False)
+        await span.bring(100, end)
         assert len(asked) == 1
-        read_away(fd, 0, 5_000_000)
-        assert await span.bring(100) < 5_000_000
-        assert len(asked) == 1
+        assert span.look(100) == (end, True)
     finally:
         os.close(fd)
 

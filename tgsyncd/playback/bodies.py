@@ -65,10 +65,10 @@ class Outlet:
 
     def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
         """Go on writing. May come without a pause before."""
+        self._is_paused = False
         if self._sender is not None and self._sender.is_sending:
             self._sender.turn()
             return
-        self._is_paused = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)
@@ -91,12 +91,15 @@ class Outlet:
         """Have the kernel send a part of a file, then wait until it has taken it. Raises OSError."""
         assert self._sender is not None
         self._limit_unsent(UNSENT_FILE_BYTES)
-        head, position = self._channel.take_head(self._request), span.start
+        position = span.start
         while position < span.stop:
-            end = await span.bring(position)
+            end, is_here = span.look(position)
+            if not is_here:
+                self._request.write(b"")  # the head need not wait for the disk
+                await span.bring(position, end)
             self._note_progress()
+            head = self._channel.take_head(self._request)
             await self._sender.send(span.fd, position, end, head=head)
-            head = b""
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
             position = end

@@ -46,16 +46,14 @@ class FileSpan:
         """Return the span without so many bytes at its beginning."""
         return replace(self, start=self.start + size_bytes) if size_bytes else self
 
-    async def bring(self, position: int) -> int:
-        """
-        Return up to where the bytes from ``position`` on are in the page cache, after bringing them there.
-
-        Raises OSError.
-        """
+    def look(self, position: int) -> tuple[int, bool]:
+        """Return where the next part from ``position`` on ends, and whether it is in the page cache."""
         end = min(position + WINDOW_BYTES, self.stop)
-        if not is_in_page_cache(self.fd, position, end):
-            await self.in_thread(partial(read_away, self.fd, position, end))
-        return end
+        return end, is_in_page_cache(self.fd, position, end)
+
+    async def bring(self, position: int, end: int) -> None:
+        """Bring a part to the page cache, however long the disk takes. Raises OSError."""
+        await self.in_thread(partial(read_away, self.fd, position, end))
 
 
 def is_in_page_cache(fd: int, start: int, stop: int) -> bool:
