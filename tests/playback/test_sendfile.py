@@ -11,15 +11,17 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
 from twisted.protocols.policies import WrappingFactory
 
 from tests.playback.raw import connect, eventually, fetch
 from tests.playback.streams import Server, ts_stream
+from tgsyncd.playback import bodies, sendfile
 from tgsyncd.playback.access import capability_for
 from tgsyncd.playback.engine import CacheSettings, Engine
 from tgsyncd.playback.handles import KEPT_FILES, KEPT_S, Handles
 from tgsyncd.playback.settings import AuthMode, ServerSettings
-from tgsyncd.playback.spans import FileSpan, is_in_page_cache
+from tgsyncd.playback.spans import WINDOW_BYTES, FileSpan, is_in_page_cache
 
 inline = pytest_twisted.ensureDeferred
 
@@ -149,6 +151,29 @@ async def test_a_capability_that_was_revoked_opens_nothing_where_it_was_remember
         assert (await fetch(server, path)).code == 403
     finally:
         await server.stop()
+
+
+@inline
+async def test_a_client_that_takes_everything_leaves_the_others_their_turn(cached, monkeypatch):
+    """A proxy on this machine may take a film as fast as it is sent: all of it in one turn of the reactor."""
+    await fetch(cached, "/stream/movie.ts")  # opens the files
+    monkeypatch.setattr(bodies, "TURN_BYTES", 6_000_000)
+    in_turns = [0]
+    monkeypatch.setattr(sendfile.os, "sendfile", lambda _out, _fd, _at, size: count(size))
+
+    def count(size):
+        in_turns[-1] += size
+        return size
+
+    ticking = LoopingCall(in_turns.append, 0)
+    ticking.start(0)
+    client = await ask(cached, "/stream/movie.ts")
+    try:
+        await eventually(lambda: sum(in_turns) >= len(cached.stream.data) - 1)  # the first byte went before
+    finally:
+        ticking.stop()
+    client.transport.abortConnection()
+    assert 6_000_000 <= max(in_turns) < 6_000_000 + WINDOW_BYTES
 
 
 @inline
