@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 from twisted.internet import reactor
@@ -116,3 +117,16 @@ def _unchunk(data):
         body += data[:length]
         data = data[length + 2 :]
     return body, False
+
+
+async def ask(server, path, *headers):
+    client = await connect(server.port)
+    client.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    client.send(f"GET {path} HTTP/1.1", "Host: localhost", *headers)
+    return client
+
+
+async def take_rest(client, size):
+    client.transport.resumeProducing()
+    await client.until(lambda: len(client.received.partition(b"\r\n\r\n")[2]) >= size)
+    return client.received.partition(b"\r\n\r\n")[2]

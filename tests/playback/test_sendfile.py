@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.protocols.policies import WrappingFactory
 
-from tests.playback.raw import connect, eventually, fetch
-from tests.playback.streams import Server, ts_stream
+from tests.playback.raw import ask, connect, eventually, fetch, take_rest
 from tgsyncd.playback import bodies, sendfile
-from tgsyncd.playback.access import capability_for
-from tgsyncd.playback.engine import CacheSettings, Engine
 from tgsyncd.playback.handles import KEPT_FILES, KEPT_S, Handles
-from tgsyncd.playback.settings import AuthMode, ServerSettings
 from tgsyncd.playback.spans import WINDOW_BYTES, FileSpan, is_in_page_cache
 
 inline = pytest_twisted.ensureDeferred
@@ -29,44 +24,10 @@ SEGMENT = "/segment/movie/1/main/segment_0000.ts"
 SECOND = "/segment/movie/1/main/segment_0002.ts"
 
 
-@pytest_twisted.async_yield_fixture()
-async def cached(tmp_path):
-    """A server whose one video, of 5.6 MB a segment, is in the disk cache and nowhere else."""
-
-    def make_engine(catalog, store):
-        settings = CacheSettings(folder=tmp_path / "cache", heads_bytes=0, ahead_s=0.0)
-        return Engine(catalog, store, reactor, cache=settings)
-
-    server = await Server.start(tmp_path, make_engine=make_engine)
-    server.stream = ts_stream((30_000, 30_000, 30_000))
-    await server.add("movie", server.stream, document_bytes=20_000_000)
-    for order in range(3):
-        await fetch(server, f"/segment/movie/1/main/segment_{order:04d}.ts")
-    disk = server.engine.report
-    await eventually(lambda: disk()["disk"]["files"] == 3)
-    await server.engine.close()
-    server.store.documents.clear()
-    yield server
-    await server.stop()
-
-
 def held_bytes(server):
     """What waits in the process for clients that do not read."""
     transports = [channel.transport for channel in server.site.connections if channel.requests]
     return sum(len(each.dataBuffer) + each._tempDataLen for each in transports)
-
-
-async def ask(server, path, *headers):
-    client = await connect(server.port)
-    client.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    client.send(f"GET {path} HTTP/1.1", "Host: localhost", *headers)
-    return client
-
-
-async def take_rest(client, size):
-    client.transport.resumeProducing()
-    await client.until(lambda: len(client.received.partition(b"\r\n\r\n")[2]) >= size)
-    return client.received.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.parametrize(
@@ -80,77 +41,6 @@ async def test_a_cached_segment_and_its_ranges_arrive_whole(cached, header, star
     response = await fetch(cached, SEGMENT, Range=header)
     assert response.body == whole[start:stop]
     assert (await fetch(cached, SEGMENT)).body == whole
-
-
-@inline
-async def test_a_segment_at_hand_is_answered_as_the_first_time(cached, monkeypatch):
-    """Its file is open and its folder known: nothing is looked up, and the answer is the same."""
-    first = await fetch(cached, SEGMENT)
-    asked = []
-    monkeypatch.setattr(cached.catalog, "video", asked.append)
-    hits, served = cached.engine.report()["hits"], cached.engine.report()["bytes_served"]
-    again = await fetch(cached, SEGMENT)
-    assert asked == []
-    assert again.body == first.body == cached.stream.segment_bytes(0)
-    ours, before = ({**each.headers, "date": ""} for each in (again, first))
-    assert ours == before
-    await eventually(lambda: cached.engine.report()["bytes_served"] == served + len(again.body))
-    assert cached.engine.report()["hits"] == hits + 1
-
-
-@inline
-async def test_one_client_is_not_told_what_another_asked_for(cached):
-    """Who wants his connection closed; the next one goes on with his."""
-    first = await fetch(cached, SEGMENT, Connection="close")
-    assert first.headers["connection"] == "close"
-    client = await ask(cached, SEGMENT)
-    await take_rest(client, len(first.body))
-    assert b"onnection: close" not in client.received[:1000]
-
-
-@pytest.mark.parametrize("header", ["Range", "If-Range", "If-None-Match"])
-@inline
-async def test_conditions_are_obeyed_also_for_what_is_at_hand(cached, header):
-    """They are for the long way."""
-    etag = (await fetch(cached, SEGMENT)).headers["etag"]
-    value = "bytes=5-9" if header == "Range" else etag
-    answer = await fetch(cached, SEGMENT, **{header: value})
-    assert answer.code == {"Range": 206, "If-Range": 200, "If-None-Match": 304}[header]
-
-
-@inline
-async def test_a_video_that_was_deleted_is_gone_where_it_was_remembered(cached):
-    """What was looked up holds until something is committed to the catalog."""
-    assert (await fetch(cached, SEGMENT)).code == 200
-    await cached.catalog.delete_video("movie")
-    assert (await fetch(cached, SEGMENT)).code == 404
-
-
-@inline
-async def test_a_capability_that_was_revoked_opens_nothing_where_it_was_remembered(tmp_path):
-    """Nor one that somebody made up."""
-    secret = b"s" * 32
-    settings = ServerSettings(error_delay_s=0.0, auth=AuthMode.SIGNED, capability_secret=secret)
-    server = await Server.start(
-        tmp_path,
-        settings,
-        make_engine=lambda catalog, store: Engine(
-            catalog, store, reactor, cache=CacheSettings(folder=tmp_path / "cache", ahead_s=0.0)
-        ),
-    )
-    try:
-        await server.add("movie", ts_stream())
-        generation = server.catalog.video("movie").capability_generation
-        path = f"/p/{capability_for(secret, 'movie', generation)}{SEGMENT}"
-        for _ in range(3):
-            assert (await fetch(server, path)).code == 200
-            await eventually(lambda: server.engine.report()["disk"]["files"] == 1)
-        assert (await fetch(server, f"/p/{'x' * 32}{SEGMENT}")).code == 403
-        assert (await fetch(server, SEGMENT)).code == 403
-        await server.catalog.revoke_capabilities("movie")
-        assert (await fetch(server, path)).code == 403
-    finally:
-        await server.stop()
 
 
 @inline

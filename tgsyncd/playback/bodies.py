@@ -41,7 +41,7 @@ UNSENT_FILE_BYTES = 256 * 1024
 
 
 TURN_BYTES = 16 << 20
-"""So much is sent to one client before the others have their turn: 5 ms, if he takes it as fast as that."""
+"""So much is sent over one connection until the others have a turn: 5 ms, if it is taken as fast as that."""
 
 
 @implementer(IPushProducer)
@@ -59,7 +59,6 @@ class Outlet:
         self._reactor = reactor
         self._channel: Any = request.channel
         self._is_paused = False
-        self._in_turn_bytes = 0
         self._waiting: Deferred[None] | None = None
         self._sender = Sender.over(request, self._note_progress)
         request.registerProducer(self, True)  # noqa: FBT003 (Twisted's signature: streaming)
@@ -107,10 +106,10 @@ class Outlet:
             await self._sender.send(span.fd, position, end, head=head)
             self._channel.stalled_since_s = None
             self._request.sentLength += end - position
-            self._in_turn_bytes += end - position
+            self._channel.in_a_row_bytes += end - position
             position = end
-            if self._in_turn_bytes >= TURN_BYTES:
-                self._in_turn_bytes = 0
+            if self._channel.in_a_row_bytes >= TURN_BYTES:
+                self._channel.in_a_row_bytes = 0
                 await deferLater(self._reactor, 0)
 
     def _limit_unsent(self, most_bytes: int) -> None:

@@ -26,14 +26,14 @@ from tgsyncd.playback.heads import FirstDocuments, Heads
 from tgsyncd.playback.holdings import report_holdings, report_stream_holdings
 from tgsyncd.playback.memory import Memory
 from tgsyncd.playback.pieces import Layouts
-from tgsyncd.playback.policy import PROBE_S, Kept, is_beyond_head, order_evictions
+from tgsyncd.playback.policy import PROBE_S, is_beyond_head
 from tgsyncd.playback.relay import Relays
 from tgsyncd.playback.sessions import Sessions
-from tgsyncd.playback.shelf import Shelf
+from tgsyncd.playback.shelf import Shelf, by_playheads
 from tgsyncd.playback.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
     from typing import Any
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tgsyncd.playback.flight import Flight
     from tgsyncd.playback.pieces import Layout, Piece
     from tgsyncd.playback.sessions import Session
-    from tgsyncd.playback.shelf import InThread, OpenFile, Shelved
+    from tgsyncd.playback.shelf import InThread, OpenFile
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.playback.upstream import Upstream
     from tgsyncd.playback.uses import RecordUses
@@ -98,7 +98,7 @@ class SegmentCache:
             limit_bytes=settings.disk_bytes,
             clock=clock,
             in_thread=in_thread,
-            choose_victims=self._choose_victims,
+            choose_victims=by_playheads(self._playheads),
         )
         self._heads = Heads(
             settings.folder / "heads", limit_bytes=settings.heads_bytes, clock=clock, in_thread=in_thread
@@ -377,24 +377,6 @@ class SegmentCache:
         return self._sessions.playheads(self._reactor.seconds())
 
     # --- housekeeping ------------------------------------------------------------------------------
-
-    def _choose_victims(self, need_bytes: int, files: dict[str, Shelved]) -> Iterator[str]:
-        kept = [
-            Kept(
-                key=name,
-                stream=each.stream,
-                order=each.order,
-                size_bytes=each.size_bytes,
-                last_used_s=each.last_used_s,
-                is_read=True,
-            )
-            for name, each in files.items()
-        ]
-        for each, _ in order_evictions(kept, self._playheads()):
-            if need_bytes <= 0:
-                return
-            need_bytes -= each.size_bytes
-            yield each.key
 
     def _tick_later(self) -> None:
         if self._tick is None:

@@ -55,13 +55,15 @@ class Folders:
 
     def keep(self, path: bytes, folder: Folder) -> None:
         """
-        Remember the folder of this segment, which was looked up after ``find`` had not found it.
+        Remember the folder of this segment, which was looked up since ``find`` was asked for it.
 
         What was committed while it was looked up is noticed by the next ``find``.
         """
-        if len(self._kept) >= KEPT_FOLDERS:
+        above = path.rpartition(b"/")[0]
+        self._kept.pop(above, None)
+        self._kept[above] = folder
+        if len(self._kept) > KEPT_FOLDERS:
             del self._kept[next(iter(self._kept))]
-        self._kept[path.rpartition(b"/")[0]] = folder
 
     def _forget_what_changed(self) -> None:
         number = self._reader.change_number()

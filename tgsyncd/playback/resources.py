@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""
-The playback routes: playlists, segments, streams.
-
-Not through Klein, whose routing costs five times as much a request: players ask for little else.
-"""
+"""What playback URLs name, as answers: playlists, segments, streams."""
 
 from __future__ import annotations
 
@@ -29,11 +25,12 @@ if TYPE_CHECKING:
 
     from tgsyncd.model import Rendition, Segment, Video, VideoId
     from tgsyncd.playback.engine import Engine
+    from tgsyncd.playback.pieces import Piece
     from tgsyncd.playback.settings import ServerSettings
     from tgsyncd.playback.spans import FileSpan
     from tgsyncd.ports import CatalogReader
 
-_CONDITIONS = (b"Range", b"If-None-Match", b"If-Range")
+_CONDITIONS = (b"Range", b"If-None-Match")
 _TS_PACKET_BYTES = 188
 _PLAYLIST_CACHE_BYTES = 8 << 20
 """Playlists of about forty films (1,200 segments at 90 bytes each, in two or so forms)."""
@@ -76,24 +73,28 @@ class Playback:
 
         That is what players ask for again and again: what ``answer`` would send, at a third of its cost.
         """
+        if request.method != b"GET" or any(map(request.requestHeaders.hasHeader, _CONDITIONS)):
+            return False
         try:
-            found = self._folders.find(request.path)
-        except CatalogError:
+            found = self._find_at_hand(request)
+        except (CatalogError, OSError):
             return False  # `answer` meets it too, and says so
-        if found is None or request.method != b"GET":
+        if found is None:
             return False
-        folder, order = found
-        if any(map(request.requestHeaders.hasHeader, _CONDITIONS)) or not can_send_files(request):
-            return False
-        at_hand = self._engine.at_hand(folder.rendition, order, viewer=getattr(request.channel, "client", ""))
-        if at_hand is None:
-            return False
-        piece, spans = at_hand
+        folder, piece, spans = found
         own = {"ETag": answers.segment_etag(piece.sha256), "Content-Length": f"{piece.size_bytes}"}
         answers.set_headers(request, folder.headers)
         answers.set_headers(request, own)
-        self.deliver(request, spans, first_byte=b"", name=f"{request.path!r}")
+        self.deliver(request, spans, first_byte=b"", name=_name(folder.rendition, piece.offset))
         return True
+
+    def _find_at_hand(self, request: Request) -> tuple[Folder, Piece, AsyncGenerator[FileSpan, None]] | None:
+        found = self._folders.find(request.path)
+        if found is None or not can_send_files(request):
+            return None
+        folder, order = found
+        at_hand = self._engine.at_hand(folder.rendition, order, viewer=getattr(request.channel, "client", ""))
+        return None if at_hand is None else (folder, *at_hand)
 
     def refuse(self, request: Request, code: int, message: str) -> None:
         """Answer with an error, after the delay that players need."""
@@ -270,10 +271,10 @@ class Playback:
             content_type=hls.segment_content_type(container),
             cache_control=cache_control,
         )
-        self._send_range(request, rendition, segment.offset, representation, segment)
-        if cache_control == IMMUTABLE and self._engine.verifies:
+        if self._engine.verifies:  # elsewhere nothing is ever at hand
             same = {**answers.COMMON_HEADERS, **answers.CORS_HEADERS, **answers.headers_of(representation)}
             self._folders.keep(request.path, Folder(rendition=rendition, headers=same))
+        self._send_range(request, rendition, segment.offset, representation, segment)
 
     def _send_init(self, request: Request, rendition: Rendition) -> None:
         if not rendition.init_bytes:
@@ -331,8 +332,13 @@ class Playback:
             request,
             chunks,
             first_byte=_known_byte(rendition.container, body.start),
-            name=f"{rendition.video_id}/{rendition.revision}/{rendition.name} at {offset}",
+            name=_name(rendition, offset),
         )
+
+
+def _name(rendition: Rendition, offset: int) -> str:
+    """Return what the log calls these bytes."""
+    return f"{rendition.video_id}/{rendition.revision}/{rendition.name} at {offset}"
 
 
 def _known_byte(container: Container, position: int) -> bytes:

@@ -98,6 +98,7 @@ class Sender:
     def turn(self) -> None:
         """Begin to send, or do so as soon as what was written before is gone."""
         if self._is_behind():
+            self._step_back()  # doWrite may have resumed us, and then the rest of the head was written
             # As FileDescriptor.write does when its buffer is full: doWrite then resumes the producer.
             self._transport.producerPaused = True
         elif "doWrite" not in vars(self._transport):  # abortConnection puts something there, too

@@ -19,12 +19,14 @@ from twisted.logger import Logger
 
 from tgsyncd.playback.flight import CHUNK_BYTES
 from tgsyncd.playback.handles import Handles
+from tgsyncd.playback.policy import Kept, order_evictions
 from tgsyncd.playback.spans import FileSpan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
+    from tgsyncd.playback.policy import Playhead
     from tgsyncd.ports import Clock
 
     InThread = Callable[[Callable[[], Any]], Deferred[Any]]
@@ -136,9 +138,9 @@ class Shelf:
             await waiter
 
     def at_hand(self, name: str) -> OpenFile | None:
-        """Return the file if it was verified and is kept open; None only says that it takes waiting."""
+        """Return the file if it is verified and kept open; None only says that it takes waiting."""
         known = self._files.get(name)
-        if known is None or not known.is_verified:
+        if known is None:
             return None
         now_s = self._clock.now_s()
         fd = self._handles.take(name, now_s)
@@ -263,6 +265,32 @@ class Shelf:
         self._troubles += 1
         if self._troubles & (self._troubles - 1) == 0:  # its 1st, 2nd, 4th, 8th time: a full disk stays full
             self._log.warn("the cache folder {folder}: {error}", folder=self.folder, error=error)
+
+
+def by_playheads(
+    playheads: Callable[[], Collection[Playhead]],
+) -> Callable[[int, dict[str, Shelved]], Iterator[str]]:
+    """Return a ``choose_victims`` that keeps what viewers will ask for next, given where they are."""
+
+    def choose_victims(need_bytes: int, files: dict[str, Shelved]) -> Iterator[str]:
+        kept = [
+            Kept(
+                key=name,
+                stream=each.stream,
+                order=each.order,
+                size_bytes=each.size_bytes,
+                last_used_s=each.last_used_s,
+                is_read=True,
+            )
+            for name, each in files.items()
+        ]
+        for each, _ in order_evictions(kept, playheads()):
+            if need_bytes <= 0:
+                return
+            need_bytes -= each.size_bytes
+            yield each.key
+
+    return choose_victims
 
 
 def _open_verified(path: Path, size_bytes: int, sha256: str | None) -> int:
