@@ -43,7 +43,11 @@ def revision(source=SOURCE, stage=Stage.PUBLISHED):
 
 def ask(identity, *, at_path=None, same_size=(), exists=True, force=False):
     return recognise(
-        identity, at_path=at_path, same_size=same_size, path_exists=lambda _: exists, force=force
+        identity,
+        at_path=at_path,
+        same_size=same_size,
+        still_there={SOURCE.path} if exists else (),
+        force=force,
     )
 
 

@@ -76,6 +76,22 @@ async def test_a_renamed_file_is_recognised_and_keeps_its_place_in_the_library(t
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_renamed_file_is_no_copy_of_another_film_in_its_old_place(tmp_path, clip):
+    """Both are in the catalog, whichever is looked at first."""
+    async with running(make_config(tmp_path), listen=False) as app:
+        await upload(app, clip)
+        renamed = clip.rename(clip.with_name("Renamed.mp4"))
+        # Another one: a box that nobody reads, with other contents.
+        clip.write_bytes(renamed.read_bytes() + b"\0\0\0\x0cfree1234")
+        moved, new = await upload(app, renamed, clip)
+
+        assert (moved.outcome.video_id, moved.outcome.action) == ("film", "unchanged")
+        assert new.outcome.action == "stored"
+        sources = {video.source_path: video.video_id for video in app.catalog.videos()}
+        assert sources == {str(renamed): "film", str(clip): new.outcome.video_id}
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_error_in_publishing_is_forgotten_when_it_is_published_after_all(tmp_path, clip):
     """The folder was not writable for a while; the next upload writes the files and clears the error."""
     config = make_config(tmp_path)

@@ -27,7 +27,7 @@ from tgsyncd.ingest.probe import FfmpegVersion
 from tgsyncd.ingest.recognise import Action, Recognition, recognise
 from tgsyncd.ingest.retry import is_attempt
 from tgsyncd.ingest.revision import RevisionIngest
-from tgsyncd.ingest.scan import identify
+from tgsyncd.ingest.scan import identify, is_there
 from tgsyncd.ingest.work import IngestOptions, IngestOutcome, Progress, Tools
 from tgsyncd.model import Stage, Wanted
 
@@ -72,7 +72,7 @@ class Pipeline:
         # One at a time: two copies of a file that come at once are one video, and an id is given once.
         await self._admission.acquire()
         try:
-            found = self._recognise(identity, force=options.force)
+            found = await self._recognise(identity, force=options.force)
             _check_wanted_id(found, options)
             if found.video is not None and found.action is Action.NOTHING:
                 source = path if found.is_moved else Path(found.video.source_path)
@@ -141,18 +141,20 @@ class Pipeline:
         except NotFound:
             _log.info("{video_id}: deleted while it was ingested", video_id=video_id)
 
-    def _recognise(self, identity: SourceIdentity, *, force: bool) -> Recognition:
+    async def _recognise(self, identity: SourceIdentity, *, force: bool) -> Recognition:
         at_path = self._reader.video_by_source(identity.path)
         newest = self._reader.newest_revision(at_path.video_id) if at_path else None
+        same_size = [
+            (video, revision)
+            for video, _ in self._reader.videos_by_size(identity.size_bytes)
+            if (revision := self._reader.newest_revision(video.video_id)) is not None
+        ]
+        same = [each.source for _, each in same_size if each.source.sampled_hash == identity.sampled_hash]
         return recognise(
             identity,
             at_path=(at_path, newest) if at_path and newest else None,
-            same_size=[
-                (video, revision)
-                for video, _ in self._reader.videos_by_size(identity.size_bytes)
-                if (revision := self._reader.newest_revision(video.video_id)) is not None
-            ],
-            path_exists=lambda known: Path(known).exists(),
+            same_size=same_size,
+            still_there=await self._in_thread(lambda: {each.path for each in same if is_there(each)}),
             force=force,
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tgsyncd.model import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Sequence
 
     from tgsyncd.model import Revision, SourceIdentity, Video
 
@@ -43,7 +43,7 @@ def recognise(
     *,
     at_path: tuple[Video, Revision] | None,
     same_size: Sequence[tuple[Video, Revision]],
-    path_exists: Callable[[str], bool],
+    still_there: Collection[str],
     force: bool,
 ) -> Recognition:
     """
@@ -51,13 +51,14 @@ def recognise(
 
     Path, size and mtime come first; inodes change on mergerfs, NFS and exFAT remounts, so an inode alone
     decides nothing; the sampled hash decides what is left. ``same_size`` are videos whose newest source has
-    this size: with an equal sampled hash they are this file, moved (their own path is gone) or copied.
+    this size: with an equal sampled hash they are this file, copied if theirs is one of the paths where it is
+    ``still_there``, else moved: what stands in the old place now may be another film.
     """
     if at_path is not None:
         return _recognise_at_path(identity, *at_path, force=force)
     for video, revision in same_size:
         if revision.source.sampled_hash == identity.sampled_hash:
-            is_copy = path_exists(revision.source.path)
+            is_copy = revision.source.path in still_there
             if force and is_copy:
                 continue
             action = Action.REPLACE if force else _unfinished(revision)

@@ -77,6 +77,16 @@ def is_unchanged(identity: SourceIdentity) -> bool:
     return (now.st_size, now.st_mtime_ns) == (identity.size_bytes, identity.mtime_ns)
 
 
+def is_there(identity: SourceIdentity) -> bool:
+    """Tell whether the file still stands at its path: by size and mtime, or by its sampled hash. Blocks."""
+    if is_unchanged(identity):
+        return True
+    try:
+        return identify(Path(identity.path)).sampled_hash == identity.sampled_hash
+    except (SourceUnreadable, SourceChanged):
+        return False
+
+
 def find_videos(paths: Sequence[Path]) -> list[Path]:
     """
     Return the source files that ``paths`` mean: files as they are named, folders searched by suffix.
